@@ -1,0 +1,600 @@
+"""The declared conversion: every field of `configs/conversion.json`, its type, its default and what it means.
+
+This file is the format. The JSON Schema in `docs/`, the messages of `models check` and the field reference in
+`docs/model-format.md` are made from it. Triples and axis numbers are in the order of the array that the network sees,
+after `geometry.axcodes` and `geometry.array_order`.
+
+It is the one file that needs pydantic; everything else imports it where a bundle is read, not at start-up.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Optional, Union
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from .modality import Modality
+
+Interpolation = Literal["linear", "area", "nearest", "bspline"]
+Scope = Literal["all", "mask", "foreground"]
+Stage = Literal["native", "grid", "tile"]
+# None in a triple leaves that axis as it is.
+SizeTriple = tuple[Optional[PositiveInt], Optional[PositiveInt], Optional[PositiveInt]]
+SpacingTriple = tuple[Optional[PositiveFloat], Optional[PositiveFloat], Optional[PositiveFloat]]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values are read strictly, an instance cannot change.
+
+    A validator's message is "what is wrong; what to do", one line for each fault: `models check` takes it apart there.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+def _raise(faults: list[str]) -> None:
+    if faults:
+        raise ValueError("\n".join(faults))
+
+
+# --- who it is, what goes in, what comes out -------------------------------------------------------------------------
+
+
+class Weights(Section):
+    """One file of weights. Several files are an ensemble; their outputs are averaged."""
+
+    path: Annotated[str, Field(examples=["models/model.onnx"])]
+    """Path inside the bundle, with forward slashes, such as `models/model.onnx`."""
+    format: Literal["onnx", "torchscript"]
+    """How the file is run."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", examples=["0" * 64])]
+    """SHA-256 of the file, 64 lower-case hexadecimal digits; checked before the file is loaded."""
+    size: PositiveInt = Field(examples=[26214400])
+    """Size of the file in bytes; checked first, since a short file is the common fault."""
+    url: Optional[str] = None
+    """Where the file came from, for the reader; nothing is downloaded from here."""
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        path = PurePosixPath(value)
+        if "\\" in value or ":" in value or path.is_absolute() or ".." in path.parts or not path.name:
+            raise ValueError(
+                "not a path inside the bundle; write it relative, with forward slashes, such as models/model.onnx"
+            )
+        return value
+
+
+class Source(Section):
+    """A kind of scan the model accepts. Several entries are alternatives."""
+
+    modality: Modality
+    """The modality."""
+    anatomy: str = "any"
+    """The part of the body it was made for, such as `head`; shown to the user."""
+    value_range: Optional[tuple[float, float]] = None
+    """Lowest and highest expected value. A scan with more than 1 % of its voxels outside is refused."""
+
+    @field_validator("value_range")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError("the first number is not the smaller one; write [lowest, highest]")
+        return value
+
+
+class Target(Section):
+    """What comes out for one target modality."""
+
+    units: Literal["HU", "SUV", "arbitrary"]
+    """Units of the output values."""
+    background: Annotated[float, Field(examples=[-1024])]
+    """The value where there is nothing: outside a crop, and outside the mask unless `mask.outside` says otherwise."""
+    window: PositiveFloat = Field(examples=[400])
+    """Width of the display window, in output units."""
+    level: Annotated[float, Field(examples=[40])]
+    """Centre of the display window, in output units."""
+    dtype: Literal["float32", "float64", "uint8", "int16", "uint16", "int32"] = "float32"
+    """Voxel type of the output; integer types are rounded and clipped to the type's range."""
+
+
+# --- the grid the network sees ----------------------------------------------------------------------------------------
+
+
+class ResizeMax(Section):
+    """Shrink every longer axis to `max` voxels."""
+
+    max: PositiveInt = Field(examples=[256])
+    """Longest allowed side, in voxels."""
+
+
+class Geometry(Section):
+    """From the stored grid to the network's, in this order. Every step is undone on the way back."""
+
+    axcodes: Optional[Annotated[str, Field(pattern=r"^[LRPAIS]{3}$", examples=["RAS"])]] = None
+    """Orientation, as MONAI's letters: `RAS`: i runs to the right, j to anterior, k to superior. null: as stored."""
+    array_order: Literal["ijk", "kji"] = "kji"
+    """Axis order of the array: `kji` as Slicer and numpy views of ITK images, `ijk` as MONAI."""
+    spacing: Optional[SpacingTriple] = None
+    """Voxel size in mm. null, or null for an axis: native."""
+    crop: Optional[Union[Literal["foreground"], SizeTriple]] = None
+    """`foreground`: the box around the foreground. A size: centre crop; an axis that is smaller is left."""
+    resize: Optional[Union[ResizeMax, SizeTriple]] = None
+    """`{"max": n}`: each axis longer than n becomes n. A size: exactly that many voxels."""
+    pad_to: Optional[SizeTriple] = None
+    """Pad to this size, floor(half) before and the rest after; an axis that is larger is left."""
+    pad_value: float = 0.0
+    """Value of the padding."""
+    pad_multiple: Optional[Union[PositiveInt, SizeTriple]] = None
+    """Pad each axis up to a multiple of this."""
+    interpolation: Interpolation = "linear"
+    """How `spacing` and `resize` interpolate, there and back. `area` goes back linearly."""
+
+    @field_validator("axcodes")
+    @classmethod
+    def _one_letter_an_axis(cls, value: str | None) -> str | None:
+        families = [{"L": 0, "R": 0, "P": 1, "A": 1, "I": 2, "S": 2}[letter] for letter in value or ""]
+        if value is not None and sorted(families) != [0, 1, 2]:
+            raise ValueError("an axis is named twice; take one letter of each pair L/R, P/A and I/S, such as RAS")
+        return value
+
+
+class Mask(Section):
+    """Where the conversion applies."""
+
+    use: Literal["none", "optional", "required", "auto"] = "none"
+    """`none`: no mask. `optional`: used when given. `required`: refused without. `auto`: by `method` when not given."""
+    method: Literal["head-otsu"] = "head-otsu"
+    """How `auto` makes the mask. `head-otsu`: Otsu's threshold, closed, holes filled, the largest part."""
+    outside: Optional[float] = None
+    """Value of the output outside the mask. null: the target's `background`."""
+    apply_to_input: bool = False
+    """Set the source to `geometry.pad_value` outside the mask before the network sees it."""
+
+
+# --- operations on values ---------------------------------------------------------------------------------------------
+
+
+class N4(Section):
+    """N4 bias field correction (Tustison 2010), inside the mask where there is one."""
+
+    op: Literal["n4"]
+    """Name of the operation."""
+    stage: Literal["native"] = "native"
+    """When: on the stored grid, before anything else."""
+    shrink: PositiveInt = 2
+    """Shrink factor for the estimate; the correction is applied at full resolution."""
+    iterations: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (50, 40, 30)
+    """Iterations at each fitting level."""
+    convergence: PositiveFloat = 0.001
+    """Convergence threshold."""
+
+
+class Clip(Section):
+    """Limit values to low..high; null leaves that side open."""
+
+    op: Literal["clip"]
+    """Name of the operation."""
+    stage: Stage = "grid"
+    """When: on the stored grid (`native`), the whole grid the network sees (`grid`) or each tile (`tile`)."""
+    low: Optional[float] = None
+    """Lowest value. null: no limit."""
+    high: Optional[float] = None
+    """Highest value. null: no limit."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Clip:
+        if self.low is None and self.high is None:
+            raise ValueError("neither `low` nor `high` is given; give one of them or both")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError("`low` is above `high`; exchange them")
+        return self
+
+
+class ClipPercentile(Section):
+    """Limit values to their own percentiles (linear interpolation between ranks) over `scope`."""
+
+    op: Literal["clip_percentile"]
+    """Name of the operation."""
+    stage: Stage = "grid"
+    """When: on the stored grid (`native`), the whole grid the network sees (`grid`) or each tile (`tile`)."""
+    low: float = Field(0.5, ge=0, le=100)
+    """Lower percentile."""
+    high: float = Field(99.5, ge=0, le=100)
+    """Upper percentile."""
+    scope: Scope = "all"
+    """Where the values are taken from: `all` of the array at that stage, the `mask`, or the `foreground`."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ClipPercentile:
+        if self.low >= self.high:
+            raise ValueError("`low` is not below `high`; write the lower percentile as `low`")
+        return self
+
+
+class MinMax(Section):
+    """Map the smallest and largest value of `scope` onto `to`. A constant region becomes zeros."""
+
+    op: Literal["minmax"]
+    """Name of the operation."""
+    stage: Stage = "grid"
+    """When: on the stored grid (`native`), the whole grid the network sees (`grid`) or each tile (`tile`)."""
+    scope: Scope = "all"
+    """Where the values are taken from: `all` of the array at that stage, the `mask`, or the `foreground`."""
+    to: tuple[float, float] = (0.0, 1.0)
+    """What the smallest and the largest value become."""
+
+
+class ZScore(Section):
+    """Subtract the mean and divide by the standard deviation of `scope`. A constant region becomes zeros."""
+
+    op: Literal["zscore"]
+    """Name of the operation."""
+    stage: Stage = "grid"
+    """When: on the stored grid (`native`), the whole grid the network sees (`grid`) or each tile (`tile`)."""
+    scope: Scope = "all"
+    """Where the values are taken from: `all` of the array at that stage, the `mask`, or the `foreground`."""
+
+
+class Linear(Section):
+    """x * scale + offset."""
+
+    op: Literal["linear"]
+    """Name of the operation."""
+    stage: Stage = "grid"
+    """When: on the stored grid (`native`), the whole grid the network sees (`grid`) or each tile (`tile`)."""
+    scale: float = 1.0
+    """Factor."""
+    offset: float = 0.0
+    """What is added after."""
+
+
+class Power(Section):
+    """sign(x) * |x| ** exponent."""
+
+    op: Literal["power"]
+    """Name of the operation."""
+    stage: Stage = "grid"
+    """When: on the stored grid (`native`), the whole grid the network sees (`grid`) or each tile (`tile`)."""
+    exponent: PositiveFloat = Field(examples=[2])
+    """The power."""
+
+
+class Exp(Section):
+    """e ** (exponent * x)."""
+
+    op: Literal["exp"]
+    """Name of the operation."""
+    stage: Stage = "grid"
+    """When: on the stored grid (`native`), the whole grid the network sees (`grid`) or each tile (`tile`)."""
+    exponent: float = 1.0
+    """Factor of x in the exponent."""
+
+
+class BorderZero(Section):
+    """Set the outermost voxels of each tile, in plane, to 0."""
+
+    op: Literal["border_zero"]
+    """Name of the operation."""
+    stage: Literal["tile"] = "tile"
+    """When: on each tile."""
+    width: PositiveInt = 1
+    """How many voxels from each edge."""
+
+
+class Resize(Section):
+    """Resize each tile; undone right after the network, before the output operations."""
+
+    op: Literal["resize"]
+    """Name of the operation."""
+    stage: Literal["tile"] = "tile"
+    """When: on each tile."""
+    size: Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=3, examples=[[224, 192]])]
+    """Two numbers for slices and slabs, three for patches."""
+    interpolation: Interpolation = "linear"
+    """How, there and back. `area` goes back linearly."""
+
+
+class ScaleToInput(Section):
+    """Back into the range of the whole source volume as read. `max`: x * max. `range`: x * (max - min) + min."""
+
+    op: Literal["scale_to_input"]
+    """Name of the operation."""
+    stage: Stage = "grid"
+    """When: on the stored grid (`native`), the whole grid the network sees (`grid`) or each tile (`tile`)."""
+    use: Literal["max", "range"]
+    """`max`: times the largest value. `range`: from 0..1 to smallest..largest value."""
+
+
+Op = Annotated[
+    Union[N4, Clip, ClipPercentile, MinMax, ZScore, Linear, Power, Exp, BorderZero, Resize, ScaleToInput],
+    Field(discriminator="op"),
+]
+
+
+# --- the network ------------------------------------------------------------------------------------------------------
+
+
+class Input(Section):
+    """One input of the network. Entries that share a name are joined along the channel axis, in order."""
+
+    name: Optional[str] = None
+    """The input's name in the graph. null: by position."""
+    role: Literal["image", "mask", "source_code", "target_code", "constant"] = "image"
+    """What is fed. A code is one-hot, shape (batch, len(order)); of several sources, each has a one."""
+    modality: Optional[Modality] = None
+    """For joint inputs: which scan goes here. null: the one source given."""
+    missing: Literal["error", "zeros"] = "error"
+    """What happens when that scan is not given."""
+    order: Optional[tuple[Modality, ...]] = None
+    """Modalities in the order of the one-hot code."""
+    value: Optional[float] = None
+    """Value of a constant."""
+    shape: Optional[tuple[PositiveInt, ...]] = None
+    """Shape of a constant, fed as it stands, or of a code for one tile, without the batch axis.
+
+    null: a constant is a single value without axes, a code has the shape (len(order),).
+    """
+    dtype: Literal["float32", "float16", "float64", "int32", "int64"] = "float32"
+    """Type the network wants."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Input:
+        faults = []
+        is_code = self.role in ("source_code", "target_code")
+        if is_code and not self.order:
+            faults.append(f"role {self.role} has no `order`; list the modalities in the order of the one-hot code")
+        if self.order and len(set(self.order)) != len(self.order):
+            faults.append("`order` names a modality twice; every position of the code stands for one modality")
+        if is_code and self.order and self.shape and prod(self.shape) != len(self.order):
+            faults.append(f"`shape` holds {prod(self.shape)} numbers, the code {len(self.order)}; make them equal")
+        if self.role == "constant" and self.value is None:
+            faults.append("role constant has no `value`; write the number the network wants")
+        if self.role not in ("image", "mask") and self.modality is not None:
+            faults.append(f"role {self.role} takes no `modality`; remove it: only images have one")
+        _raise(faults)
+        return self
+
+
+class Sampler(Section):
+    """How the volume is cut into tiles."""
+
+    kind: Literal["slice", "slab", "patch"] = "slice"
+    """`slice`: one slice out. `slab`: several slices out. `patch`: boxes."""
+    axes: Annotated[tuple[Literal[0, 1, 2], ...], Field(min_length=1)] = (0,)
+    """Axes to slice along; each is converted, then fused. Not for patches."""
+    context: PositiveInt = 1
+    """Slices in, centred on the slices out; they are the network's channels."""
+    outputs: PositiveInt = 1
+    """Slices out."""
+    size: Optional[tuple[PositiveInt, PositiveInt, PositiveInt]] = None
+    """Size of a patch."""
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Overlap of neighbouring patches, or of the slices out of neighbouring slabs, as a fraction."""
+    batch: PositiveInt = 8
+    """Tiles a call. A fixed batch in the graph wins."""
+    skip_empty: Optional[Literal["mask", "background"]] = None
+    """Leave out tiles without a voxel of the mask, or of the foreground; the network's output there is 0."""
+    edge: Literal["repeat", "zero"] = "repeat"
+    """What stands beyond the volume's ends: the last slice again, or 0."""
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> Sampler:
+        faults = []
+        if self.kind == "patch":
+            if self.size is None:
+                faults.append("kind patch has no `size`; write three numbers of voxels, such as [96, 96, 96]")
+            for name, default in (("axes", (0,)), ("context", 1), ("outputs", 1)):
+                if getattr(self, name) != default:
+                    faults.append(f"`{name}` means nothing for patches; remove it, or use kind slice or slab")
+            _raise(faults)
+            return self
+        if self.size is not None:
+            faults.append("`size` belongs to patches; remove it: slices and slabs take the whole plane")
+        if len(set(self.axes)) != len(self.axes):
+            faults.append("`axes` names an axis twice; name each once")
+        if self.kind == "slice" and self.outputs != 1:
+            faults.append("kind slice has one slice out; use kind slab for several")
+        if self.kind == "slice" and self.overlap:
+            faults.append("single slices cannot overlap; use kind slab or patch, or remove `overlap`")
+        if self.outputs > self.context or (self.context - self.outputs) % 2:
+            faults.append(
+                f"{self.outputs} slices out cannot be in the middle of {self.context} slices in; "
+                "make `context` equal to `outputs` plus an even number"
+            )
+        _raise(faults)
+        return self
+
+
+class Uncertainty(Section):
+    """Which output channel says how sure the network is."""
+
+    channel: Annotated[int, Field(ge=0)]
+    """Channel number."""
+    kind: Literal["log_variance", "scale"]
+    """`log_variance`: ln of the variance. `scale`: the standard deviation itself."""
+
+
+class Output(Section):
+    """From the network's output to target units."""
+
+    channel: Annotated[int, Field(ge=0)] = 0
+    """Channel that holds the image."""
+    ops: tuple[Op, ...] = ()
+    """Operations in order: those of stage `tile` first, then `grid`, then `native`."""
+    uncertainty: Optional[Uncertainty] = None
+    """null: the model does not say."""
+
+
+# --- segmentation and what later versions read ------------------------------------------------------------------------
+
+
+class Code(Section):
+    """A coded term."""
+
+    scheme: Annotated[str, Field(examples=["SCT"])]
+    """Coding scheme, such as `SCT`."""
+    value: Annotated[str, Field(examples=["108369006"])]
+    """Code value."""
+    meaning: Annotated[str, Field(examples=["Neoplasm"])]
+    """Code meaning, in words."""
+
+
+class Terminology(Section):
+    """What a label is, for a segmentation node and DICOM SEG."""
+
+    category: Code
+    """Coded category, such as SCT 49755003, morphologically abnormal structure."""
+    type: Code
+    """Coded type, such as SCT 108369006, neoplasm."""
+
+
+class Label(Section):
+    """One label of a segmentation."""
+
+    value: PositiveInt
+    """Value in the label map."""
+    name: Annotated[str, Field(examples=["Tumor"])]
+    """Name to show."""
+    terminology: Terminology
+    """Coded meaning."""
+
+
+class RemoveSmall(Section):
+    """Remove connected parts below a volume."""
+
+    op: Literal["remove_small"]
+    """Name of the step."""
+    volume_ml: PositiveFloat
+    """Smallest volume kept, in mL."""
+
+
+class LargestComponent(Section):
+    """Keep the largest connected part of each label."""
+
+    op: Literal["largest_component"]
+    """Name of the step."""
+
+
+class FillHoles(Section):
+    """Fill holes of each label."""
+
+    op: Literal["fill_holes"]
+    """Name of the step."""
+
+
+class Segmentation(Section):
+    """For models that segment."""
+
+    labels: Annotated[tuple[Label, ...], Field(min_length=1)]
+    """Labels; the background has none."""
+    activation: Literal["none", "sigmoid", "softmax"] = "softmax"
+    """`softmax`: labels exclude each other, channel 0 is background. `sigmoid`, `none`: one channel a label."""
+    postprocess: tuple[Annotated[Union[RemoveSmall, LargestComponent, FillHoles], Field(discriminator="op")], ...] = ()
+    """Clean-up, in order."""
+
+
+class Quality(Section):
+    """One measured figure."""
+
+    metric: Annotated[str, Field(examples=["PSNR"])]
+    """Name of the metric, such as `PSNR`, `SSIM`, `MAE`."""
+    value: Annotated[float, Field(examples=[27.5])]
+    """The figure."""
+    unit: str = ""
+    """Its unit, such as `dB`; empty where it has none."""
+    source: Optional[Modality] = None
+    """Converted from. null: any source."""
+    target: Optional[Modality] = None
+    """Converted to. null: any target."""
+    region: str = "mask"
+    """Where it was measured."""
+    data: Annotated[str, Field(examples=["BraTS, 20 cases"])]
+    """On what it was measured, and how many cases."""
+    protocol: Annotated[str, Field(examples=["percentile-scaled volumes, PSNR in the mask"])]
+    """By which definition."""
+
+
+class ConversionSpec(Section):
+    """The whole of `configs/conversion.json`."""
+
+    schema_version: Literal["1.0"]
+    """Version of this format."""
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", examples=["t1-to-ct-three-plane"])]
+    """Name of the model and of its folder: lower-case letters, digits, `.`, `_`, `-`."""
+    title: Annotated[str, Field(min_length=1, examples=["T1 to CT, three planes"])]
+    """Name to show."""
+    version: Annotated[str, Field(min_length=1, examples=["1.0.0"])]
+    """Version of the model."""
+    license: Annotated[str, Field(min_length=1, examples=["CC-BY-4.0"])]
+    """Licence of the weights, as an SPDX name."""
+    citation: Annotated[str, Field(examples=["Doe et al., 2026, doi:10.1000/example"])]
+    """How to cite it."""
+    intended_use: Annotated[str, Field(examples=["research"])]
+    """What it may be used for, such as `research`."""
+    weights: Annotated[tuple[Weights, ...], Field(min_length=1)]
+    """The weight files."""
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    """What it accepts, alternatives; anything else is refused."""
+    targets: dict[Modality, Target]
+    """What comes out, by modality; `{}` for a model that only segments."""
+    geometry: Geometry = Geometry()
+    """The grid the network sees. Default: native, as stored."""
+    mask: Mask = Mask()
+    """Where it applies. Default: everywhere."""
+    ops: tuple[Op, ...] = ()
+    """Operations into the network's range: those of stage `native` first, then `grid`, then `tile`."""
+    inputs: Annotated[tuple[Input, ...], Field(min_length=1)] = (Input(),)
+    """The network's inputs. Default: one image."""
+    sampler: Sampler = Sampler()
+    """How it is cut. Default: slices along axis 0."""
+    fusion: Literal["mean", "median", "gaussian"] = "mean"
+    """How planes and overlaps are put together. `median`: of the planes. `gaussian`: overlaps weighted as in MONAI."""
+    output: Output = Output()
+    """Back into target units. Default: channel 0 as it is."""
+    segmentation: Optional[Segmentation] = None
+    """For models that segment."""
+    gate: Optional[dict[str, Any]] = None
+    """Reserved for the input gate; not read by this version."""
+    calibration: Optional[dict[str, Any]] = None
+    """Reserved for calibrated intervals; not read by this version."""
+    quality: tuple[Quality, ...] = ()
+    """Measured figures."""
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Source modalities, in the order declared."""
+        return tuple(dict.fromkeys(source.modality for source in self.sources))
+
+
+def json_schema() -> dict[str, Any]:
+    """The published JSON Schema (draft 2020-12) of `conversion.json`, the same from every supported pydantic."""
+    schema = _plain(ConversionSpec.model_json_schema())
+    schema["properties"]["targets"]["propertyNames"] = {"$ref": "#/$defs/Modality"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "ModalityConversion conversion.json 1.0",
+        **{key: value for key, value in schema.items() if key != "title"},
+    }
+
+
+def _plain(node: Any) -> Any:
+    """Without what some versions of pydantic write and others do not, and what means nothing."""
+    if isinstance(node, list):
+        return [_plain(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: _plain(child) for key, child in node.items()}
+    if len(node.get("allOf", ())) == 1:
+        node = {**node.pop("allOf")[0], **node}
+    if "const" in node:
+        node.pop("enum", None)
+    if node.get("additionalProperties") is True:
+        del node["additionalProperties"]
+    for bound in {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"} & set(node):
+        node[bound] = int(node[bound]) if float(node[bound]).is_integer() else node[bound]
+    return node
