@@ -1,0 +1,31 @@
+"""Convert one medical imaging modality into another, on the input's own voxel grid.
+
+>>> from modality_conversion import Catalog, convert, read_image
+>>> bundle = Catalog().get("t1-to-t2-slab")                       # doctest: +SKIP
+>>> result = convert({"T1": read_image("t1.nii.gz")}, bundle, target="T2")   # doctest: +SKIP
+
+Every result is synthetic and not for diagnosis.
+"""
+
+from __future__ import annotations
+
+from .bundle import Bundle
+from .catalog import Catalog
+from .convert import Conversion, convert
+from .errors import Cancelled, ConversionError
+from .image_io import read_image, write_image
+from .modality import Modality
+from .version import __version__
+
+__all__ = [
+    "Bundle",
+    "Cancelled",
+    "Catalog",
+    "Conversion",
+    "ConversionError",
+    "Modality",
+    "__version__",
+    "convert",
+    "read_image",
+    "write_image",
+]

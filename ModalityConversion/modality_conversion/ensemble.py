@@ -1,0 +1,122 @@
+"""The network: every weight file, every plane, on whatever device has the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .account import Account
+from .backends import Backend
+from .errors import ConversionError, OutOfMemory
+from .feeds import TilePreparation, build_feeds
+from .fusion import blending_weights, fuse_planes
+from .inference import CERTAIN, Channels, TileLoop
+from .modality import Modality
+from .prepare import Prepared
+from .progress import Reporter
+from .sampler import Triple, tilings, without_empty
+
+if TYPE_CHECKING:
+    from .bundle import Bundle
+
+Opener = Callable[[Path, str, str], Backend]
+"""Loads a weight file: path, format, device."""
+
+
+@dataclass
+class Ensemble:
+    """The weight files of one model at work on one prepared conversion."""
+
+    bundle: Bundle
+    target: Modality
+    wants_uncertainty: bool
+    opener: Opener
+    reporter: Reporter
+    account: Account
+
+    def run(self, prepared: Prepared) -> np.ndarray:
+        """The mean over the weight files, float32, shape (1 or 2, *grid): the image, and its variance where there is one."""
+        files = list(zip(self.bundle.weight_paths, self.bundle.spec.weights))
+        members = [
+            self._member(path, declared.format, prepared, number, len(files))
+            for number, (path, declared) in enumerate(files)
+        ]
+        if len(members) == 1:
+            return members[0]
+        stacked = np.stack(members)
+        mean = stacked.mean(axis=0)
+        if len(mean) == 2:
+            mean[1] += stacked[:, 0].var(axis=0)  # law of total variance: their own, and how far they disagree
+        return mean
+
+    def _member(self, path: Path, format: str, prepared: Prepared, number: int, members: int) -> np.ndarray:
+        """One weight file; on the device, with smaller patches, on the CPU: whatever works first."""
+        patch = self.bundle.spec.sampler.size
+        while True:
+            backend = None
+            try:
+                backend = self.opener(path, format, self.account.device)
+                return self._planes(backend, prepared, patch, number, members)
+            except OutOfMemory as error:
+                smaller = _smaller_patch(patch, backend) if patch and backend else None
+                if smaller:
+                    patch = smaller
+                    self._note(f"{error} Patches were made smaller: {patch}; seams and context change a little.")
+                elif self.account.device != "cpu":
+                    self._note(f"{error} The CPU was used instead.")
+                    self.account.device, patch = "cpu", self.bundle.spec.sampler.size
+                else:
+                    raise ConversionError(f"{error} Close other programs or crop the scan.") from None
+
+    def _planes(
+        self, backend: Backend, prepared: Prepared, patch: Triple | None, number: int, members: int
+    ) -> np.ndarray:
+        """Every axis converted and fused; float32, shape (1 or 2, *grid)."""
+        spec = self.bundle.spec
+        feeds = build_feeds(spec, backend.inputs, prepared.volumes, prepared.mask, self.target)
+        plans = tilings(spec.sampler, next(iter(prepared.volumes.values())).shape, patch)
+        occupied = prepared.occupied
+        starts = [plan.starts if occupied is None else without_empty(plan, occupied) for plan in plans]
+        tiles = sum(map(len, starts))
+        declared = spec.output.uncertainty if self.wants_uncertainty else None
+        channels = Channels(spec.output.channel)
+        if declared is not None:
+            channels = Channels(spec.output.channel, declared.channel, declared.kind == "log_variance")
+
+        self.reporter.start("network", tiles * members, tiles * number)
+        loop = TileLoop(backend, channels, spec.sampler.batch, self.reporter, tiles * members, tiles * number)
+        planes = []
+        for plan, some in zip(plans, starts):
+            mask = None if prepared.mask is None else plan.pad(prepared.mask)
+            preparation = TilePreparation(spec, plan, prepared.source_range, mask)
+            planes.append(loop.run(plan, some, feeds, blending_weights(plan, spec.fusion), preparation))
+        for note in loop.notes:
+            self._note(note)
+        self.account.tiles, self.account.batch = tiles, loop.batch
+        image = fuse_planes([plane[0] for plane in planes], spec.fusion)
+        if declared is None:
+            return image[None]
+        return np.stack([image, np.mean([_variance(plane[1], declared.kind) for plane in planes], axis=0)])
+
+    def _note(self, text: str) -> None:
+        self.account.warnings.append(text)
+
+
+def _variance(channel: np.ndarray, kind: str) -> np.ndarray:
+    """Limited to what float32 can hold."""
+    return np.exp(np.clip(channel, CERTAIN, -CERTAIN)) if kind == "log_variance" else np.square(channel)
+
+
+def _smaller_patch(patch: Triple, backend: Backend) -> Triple | None:
+    """Half the patch, if the graph leaves its size open and the halves still are multiples of 16; else None.
+
+    Networks halve their grid about four times; a patch that is not a multiple of 16 could fail for that reason.
+    """
+    halves = (patch[0] // 2, patch[1] // 2, patch[2] // 2)
+    boxes = [tensor.shape[2:] for tensor in backend.inputs if tensor.shape is not None and len(tensor.shape) == 5]
+    is_open = all(size is None for box in boxes for size in box)
+    return halves if is_open and all(half >= 16 and half % 16 == 0 for half in halves) else None
