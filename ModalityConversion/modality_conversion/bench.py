@@ -1,0 +1,174 @@
+"""How fast a model converts here: the whole conversion beside the bare network, as ratios from one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from .backends import Backend, open_backend
+from .bundle import Bundle
+from .convert import convert
+from .ensemble import Opener
+from .errors import ConversionError
+from .image_io import write_image
+from .modality import Modality
+from .phantom import head_phantom
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """Figures of one model on one machine; seconds are medians of runs taken in turns, so that drift hits all alike."""
+
+    model: str
+    size: tuple[int, int, int]
+    device: str
+    repeats: int
+    pipeline_s: float
+    """A whole conversion in memory: checks, loading the weights, preparation, network, way back."""
+    network_s: float
+    """Only the network, fed with the very arrays that the conversion feeds it."""
+    overhead: float
+    """pipeline_s / network_s."""
+    slice_loop_s: float
+    """The same conversion with one call for every slice, or patch, as a plain script would do."""
+    slice_loop_ratio: float
+    """slice_loop_s / pipeline_s."""
+    slice_loop_difference: float
+    """Largest difference of the two results, in target units; not 0 for slabs, of which the loop has more to blend."""
+    batch_difference: float
+    """Largest difference between batch 1 and the declared batch, in target units."""
+    end_to_end_s: float
+    """The command line as a user runs it: start Python, read, convert, write a NIfTI file."""
+    peak_mib: float | None
+    """Peak memory of that process; None where the system does not tell."""
+
+
+def benchmark(
+    bundle: Bundle, size: tuple[int, int, int] = (192, 224, 160), device: str = "cpu", repeats: int = 3
+) -> Benchmark:
+    """Measure a model on a phantom of `size` voxels (i, j, k) of 1 mm.
+
+    Raises ConversionError when the model takes several scans, or only segments.
+    """
+    spec = bundle.spec
+    if any(declared.modality is not None for declared in spec.inputs):
+        raise ConversionError(f"{spec.id} takes several scans; `bench` measures models that take one.")
+    if not spec.targets:
+        raise ConversionError(f"{spec.id} only segments; `bench` measures conversions.")
+    image, target = head_phantom(size), next(iter(spec.targets))
+
+    def run(model: Bundle, opener: Opener = open_backend) -> np.ndarray:
+        images = {spec.modalities[0]: image}
+        result = convert(images, model, target=target, device=device, uncertainty=False, opener=opener)
+        return sitk.GetArrayFromImage(result.image).astype(np.float64)
+
+    recorder = _Recorder()
+    batched = run(bundle, recorder.open)  # also pays for lazy imports and first-time memory
+    single, each_slice = _with_sampler(bundle, batch=1), _one_call_a_slice(bundle)
+    seconds: dict[str, list[float]] = {"pipeline": [], "network": [], "slice_loop": []}
+    for _ in range(repeats):
+        seconds["pipeline"].append(_timed(lambda: run(bundle)))
+        seconds["network"].append(_timed(recorder.replay))
+        seconds["slice_loop"].append(_timed(lambda: run(each_slice)))
+    pipeline, network, slice_loop = (statistics.median(seconds[name]) for name in ("pipeline", "network", "slice_loop"))
+    end_to_end, peak = _end_to_end(bundle, image, spec.modalities[0], target, device)
+    return Benchmark(
+        model=f"{spec.id} {spec.version}",
+        size=size,
+        device=recorder.device,
+        repeats=repeats,
+        pipeline_s=round(pipeline, 3),
+        network_s=round(network, 3),
+        overhead=round(pipeline / network, 3),
+        slice_loop_s=round(slice_loop, 3),
+        slice_loop_ratio=round(slice_loop / pipeline, 3),
+        slice_loop_difference=float(np.abs(run(each_slice) - batched).max()),
+        batch_difference=float(np.abs(run(single) - batched).max()),
+        end_to_end_s=round(end_to_end, 3),
+        peak_mib=peak,
+    )
+
+
+class _Recorder:
+    """Opens backends that keep what they are fed, so that the network alone can be run on the same arrays."""
+
+    def __init__(self) -> None:
+        self.device = ""
+        self._calls: list[tuple[Callable[..., np.ndarray], dict[str, np.ndarray]]] = []
+
+    def open(self, path: Path, format: str, device: str) -> Backend:
+        backend = open_backend(path, format, device)
+        self.device = backend.device
+        run = backend.run
+
+        def recorded(feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+            self._calls.append((run, dict(feeds)))
+            return run(feeds)
+
+        backend.run = recorded  # type: ignore[method-assign]
+        # Recording needs the plain loop, also where the volume would stay on a card.
+        backend.resident_loop = lambda *arguments: None  # type: ignore[method-assign]
+        return backend
+
+    def replay(self) -> None:
+        for run, feeds in self._calls:
+            run(feeds)
+
+
+def _with_sampler(bundle: Bundle, **changes: Any) -> Bundle:
+    sampler = bundle.spec.sampler.model_copy(update=changes)
+    return dataclasses.replace(bundle, spec=bundle.spec.model_copy(update={"sampler": sampler}))
+
+
+def _one_call_a_slice(bundle: Bundle) -> Bundle:
+    sampler = bundle.spec.sampler
+    overlap = (sampler.outputs - 1) / sampler.outputs if sampler.kind == "slab" else sampler.overlap
+    return _with_sampler(bundle, batch=1, overlap=overlap)
+
+
+def _timed(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _end_to_end(
+    bundle: Bundle, image: sitk.Image, source: Modality, target: Modality, device: str
+) -> tuple[float, float | None]:
+    """Seconds and peak MiB of the command line converting the phantom from file to file."""
+    with tempfile.TemporaryDirectory(prefix="modality-conversion-bench-") as folder:
+        scan, out = Path(folder, "scan.nii.gz"), Path(folder, "out.nii.gz")
+        write_image(image, scan)
+        command = [sys.executable, "-m", "modality_conversion.cli", "convert", str(scan), "--from", source.value]
+        command += ["--to", target.value, "--out", str(out), "--model", bundle.spec.id, "--device", device]
+        command += ["--models-dir", str(bundle.path.parent), "--progress", "none"]
+        here = os.pathsep.join([str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")])
+        started = time.perf_counter()
+        done = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": here}, capture_output=True, text=True, check=False
+        )
+        seconds = time.perf_counter() - started
+        if done.returncode:
+            raise ConversionError(f"The command line failed: {done.stderr.strip()}")
+        return seconds, _peak_of_children()
+
+
+def _peak_of_children() -> float | None:
+    """The largest peak among finished child processes, in MiB; this process has started only one."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)

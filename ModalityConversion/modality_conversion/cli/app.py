@@ -1,0 +1,30 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+import typer
+
+from . import bench, compare, convert, devices, models
+
+app = typer.Typer(
+    help="Convert CT, T1, T2 and FLAIR scans into one another. Every result is synthetic and not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("convert")(convert.convert)
+app.add_typer(models.app, name="models")
+app.command("compare")(compare.compare)
+app.command("bench")(bench.bench)
+app.command("devices")(devices.devices)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    if version:
+        from ..version import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
