@@ -1,0 +1,40 @@
+"""What every test of the training package may use; nothing here needs the folder of real scans."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs the extra `training`")
+pytest.importorskip("monai", reason="training needs the extra `training`")
+pytest.importorskip("lightning_fabric", reason="training needs the extra `training`")
+# Helpers lie beside the tests that use them.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from small_head import small_labels
+
+from training.simulation.anatomy import Head, head_from_labels
+
+
+@pytest.fixture(scope="session")
+def head() -> Head:
+    """The small head, cropped, with its distances."""
+    return head_from_labels(small_labels(), margin=4)
+
+
+@pytest.fixture(scope="session")
+def cases(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three packed cases of the small head."""
+    from training.data.cases import write_case
+    from training.data.scale import normalise_source, normalise_target
+    from training.simulation.case import CaseSettings, simulate
+
+    folder = tmp_path_factory.mktemp("cases")
+    for number in range(3):
+        case = simulate(head, CaseSettings(stripped=0.3), np.random.default_rng(number))
+        target = normalise_target(case.target, case.region)
+        write_case(folder / f"case_{number}", normalise_source(case.source), target, case.region, {})
+    return folder

@@ -1,0 +1,1 @@
+"""Networks, made of MONAI's parts."""

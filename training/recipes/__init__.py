@@ -1,0 +1,26 @@
+"""Recipes: one file for each way of making a network, behind the protocol of `base`; found here by name."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from training.config import ConfigError, Settings, check
+from training.recipes.base import Recipe
+from training.recipes.slab_regression import SlabRegression, SlabRegressionSettings
+
+
+class Entry(NamedTuple):
+    """A recipe and the type of its options."""
+
+    settings: type[Settings]
+    make: Callable[[Any], Recipe]
+
+
+RECIPES: Mapping[str, Entry] = {"slab_regression": Entry(SlabRegressionSettings, SlabRegression)}
+
+
+def make_recipe(name: str, options: dict[str, Any]) -> Recipe:
+    """The recipe of this name, its options checked."""
+    if name not in RECIPES:
+        raise ConfigError(f"There is no recipe {name!r}; there are: {', '.join(sorted(RECIPES))}.")
+    entry = RECIPES[name]
+    return entry.make(check(entry.settings, options, "recipe.options"))

@@ -1,0 +1,84 @@
+"""When what happens in a run: its length, its mixes of data, its learning rate."""
+
+import math
+from dataclasses import dataclass
+
+from pydantic import model_validator
+
+from training.config import Settings
+
+
+class StageSettings(Settings):
+    """A part of the run with its own mix of data."""
+
+    until: float
+    """Where the stage ends, as a fraction of the run; the last stage ends at 1."""
+    mix: dict[str, float]
+    """Share of each pool."""
+
+
+class LoopSettings(Settings):
+    """How long, how fast, how often."""
+
+    minutes: float = 60
+    """Wall-clock length of the run; `--max-minutes` overrides it."""
+    steps: int = 1_000_000
+    """Largest number of steps; the run ends at whichever comes first."""
+    stages: tuple[StageSettings, ...]
+    """Mixes of data, in order."""
+    learning_rate: float = 1e-3
+    """Highest learning rate of AdamW; reached after the warm-up, then falling as a cosine to 1 % of it."""
+    warm_up: float = 0.02
+    """Fraction of the run in which the learning rate rises."""
+    weight_decay: float = 0.01
+    """AdamW's weight decay."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    average: float = 0.998
+    """Decay of the moving average of the weights, which is what is kept in the end."""
+    seed: int = 2026
+    """Rules the first weights and every draw."""
+    precision: str = "bf16-mixed"
+    """Fabric's precision. bf16 doubles the speed on CPUs with AVX512-BF16 or AMX and on GPUs; elsewhere use 32-true."""
+    accelerator: str = "auto"
+    """Fabric's accelerator: auto, cpu, cuda, mps."""
+    devices: int | str = "auto"
+    """How many devices; `auto` takes all. On CPUs one process uses all cores, so auto means 1."""
+    nodes: int = 1
+    """How many machines."""
+    log_steps: int = 25
+    """A line in the CSV every so many steps."""
+    checkpoint_minutes: float = 5
+    """A checkpoint, the validation loss and a picture every so many minutes."""
+
+    @model_validator(mode="after")
+    def _covered(self) -> "LoopSettings":
+        ends = [stage.until for stage in self.stages]
+        if not ends or ends[-1] < 1 or ends != sorted(ends):
+            raise ValueError("the stages must follow each other and the last one must have `until: 1`")
+        return self
+
+
+@dataclass
+class Progress:
+    """Where a run stands; kept in the checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+
+    def fraction(self, settings: LoopSettings, minutes: float) -> float:
+        """How much of the run is over, by steps or by the clock, whichever is further."""
+        return min(1.0, max(self.step / settings.steps, self.seconds / (60 * minutes)))
+
+
+def stage_at(fraction: float, settings: LoopSettings) -> int:
+    """The number of the stage that a run is in."""
+    return next(number for number, stage in enumerate(settings.stages) if fraction < stage.until)
+
+
+def learning_rate(fraction: float, settings: LoopSettings) -> float:
+    """Linear warm-up, then a cosine down to 1 % of the highest."""
+    if fraction < settings.warm_up:
+        return settings.learning_rate * max(fraction / settings.warm_up, 0.01)
+    rest = (fraction - settings.warm_up) / (1 - settings.warm_up)
+    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * rest)))

@@ -1,0 +1,1 @@
+"""Makes pairs of MR contrasts from label maps: anatomy, tissue values, signal equations, scanner faults."""
