@@ -45,8 +45,8 @@ def _checked(mask: sitk.Image, image: sitk.Image) -> sitk.Image:
 def head_otsu(image: sitk.Image) -> sitk.Image:
     """A mask of the head or body, uint8: Otsu's threshold, closed by 5 mm, holes filled slice by slice, the largest part.
 
-    Otsu (1979), as ITK's OtsuThresholdImageFilter. Made on voxels of at least 2 mm, which is ten times faster on fine ones
-    and as good for an outline. Where nothing is found, everything is inside.
+    Otsu (1979), as ITK's OtsuThresholdImageFilter. Made on voxels of about 2 mm, which takes a third of the time on finer
+    ones and agrees with the full mask to a Dice of 0.99. Where nothing is found, everything is inside.
     """
     array = sitk.GetArrayViewFromImage(image)
     if array.min() == array.max():
