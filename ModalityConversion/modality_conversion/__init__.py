@@ -1,4 +1,4 @@
-"""Convert one medical imaging modality into another, on the input's own voxel grid.
+"""Convert one medical imaging modality into another, or segment it, on the input's own voxel grid.
 
 >>> from modality_conversion import Catalog, convert, read_image
 >>> bundle = Catalog().get("t1-to-t2-slab")                       # doctest: +SKIP
@@ -15,6 +15,7 @@ from .convert import Conversion, convert
 from .errors import Cancelled, ConversionError
 from .image_io import read_image, write_image
 from .modality import Modality
+from .segment import Segmentation, segment
 from .version import __version__
 
 __all__ = [
@@ -24,8 +25,10 @@ __all__ = [
     "Conversion",
     "ConversionError",
     "Modality",
+    "Segmentation",
     "__version__",
     "convert",
     "read_image",
+    "segment",
     "write_image",
 ]

@@ -140,6 +140,10 @@ class Summary:
     license: str
     path: Path
     """The folder, absolute."""
+    tells_uncertainty: bool = False
+    """Whether it says how sure it is."""
+    needs: tuple[Modality, ...] = ()
+    """The scans that it cannot do without, where it takes several at once."""
     fault: str | None = None
     """Why it cannot be used, in one line, or None. None is no promise: `Bundle.load` sees more."""
 
@@ -151,7 +155,7 @@ def summary(folder: Path | str) -> Summary:
         return _summary(folder)
     except (OSError, ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, _Unusable) else f"configs/conversion.json cannot be read: {error}"
-    return Summary(folder.name, folder.name, "", (), (), False, "", folder, " ".join(reason.split()))
+    return Summary(folder.name, folder.name, "", (), (), False, "", folder, fault=" ".join(reason.split()))
 
 
 class _Unusable(ValueError):
@@ -178,8 +182,18 @@ def _summary(folder: Path) -> Summary:
         targets=_modalities(list(targets)),
         segments=fields.get("segmentation") is not None,
         path=folder,
+        needs=_needed(fields.get("inputs")),
+        tells_uncertainty=isinstance(fields.get("output"), dict) and fields["output"].get("uncertainty") is not None,
         fault=_weights_fault(folder, fields.get("weights")),
     )
+
+
+def _needed(inputs: Any) -> tuple[Modality, ...]:
+    entries = [entry for entry in inputs if isinstance(entry, dict)] if isinstance(inputs, list) else []
+    named = [
+        entry["modality"] for entry in entries if entry.get("modality") and entry.get("missing", "error") == "error"
+    ]
+    return _modalities(list(dict.fromkeys(named)))
 
 
 def _modalities(names: list) -> tuple[Modality, ...]:

@@ -153,6 +153,15 @@ class Catalog:
         reachable = {target for bundle in self.bundles() for target in _makes(bundle, source)}
         return [modality for modality in Modality if modality in reachable]
 
+    def segmenters(self, source: Modality | str) -> list[Bundle]:
+        """The models that segment a scan of `source`, best first: in the order of `find`. The first one is the default.
+
+        Raises ValueError for a modality that this tool does not know.
+        """
+        source = Modality.parse(source)
+        fitting = [b for b in self.bundles() if b.spec.segmentation is not None and source in b.spec.modalities]
+        return sorted(fitting, key=lambda b: (_needs_more(b, source), self._rank(b), len(b.spec.modalities), b.spec.id))
+
     def _folders(self) -> Iterator[Path]:
         for place in self.dirs:
             if is_bundle(place):  # a folder given that is a model itself

@@ -235,19 +235,29 @@ def channel_faults(channels: int, sections: Mapping[str, Any]) -> Iterator[Fault
     """The channels asked for and the channels there are."""
     output, segmentation = sections.get("output"), sections.get("segmentation")
     there = f"the network's output has {_count(channels, 'channel')}, counted from 0"
+    asked: list[tuple[tuple[str | int, ...], int | None]] = []
     if sections.get("targets") and output is not None:
-        asked: list[tuple[tuple[str, ...], int]] = [(("output", "channel"), output.channel)]
+        asked.append((("output", "channel"), output.channel))
         if output.uncertainty is not None:
             asked.append((("output", "uncertainty", "channel"), output.uncertainty.channel))
-        for path, channel in asked:
-            if channel >= channels:
-                yield Fault(in_spec(path), f"channel {channel} is asked for, but {there}", f"write 0 to {channels - 1}")
-    elif segmentation is not None:
-        wanted = len(segmentation.labels) + (segmentation.activation == "softmax")
-        if wanted != channels:
-            what = f"{_count(len(segmentation.labels), 'label')} with {segmentation.activation} need {wanted} channels"
-            remedy = "correct `labels` or `activation`; softmax has a channel for the background, the others have none"
-            yield Fault(in_spec(("segmentation", "labels")), f"{what}, but {there}", remedy)
+    labels = () if segmentation is None else segmentation.labels
+    by_number = bool(sections.get("targets")) or any(label.channel is not None for label in labels)
+    if segmentation is not None and by_number:
+        asked += [(("segmentation", "labels", n, "channel"), label.channel) for n, label in enumerate(labels)]
+        asked.append((("segmentation", "background_channel"), segmentation.background))
+    for path, channel in asked:
+        if channel is not None and channel >= channels:
+            yield Fault(in_spec(path), f"channel {channel} is asked for, but {there}", f"write 0 to {channels - 1}")
+    if segmentation is None or by_number:
+        return
+    wanted = max(segmentation.channels) + 1
+    if wanted != channels:
+        what = f"{_count(len(segmentation.labels), 'label')} with {segmentation.activation} need {wanted} channels"
+        remedy = (
+            "correct `labels` or `activation`, or give every label its `channel`; softmax has a channel for the background, "
+            "the others have none"
+        )
+        yield Fault(in_spec(("segmentation", "labels")), f"{what}, but {there}", remedy)
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

@@ -68,9 +68,13 @@ def _something_comes_out(targets: Any, segmentation: Any) -> Found:
     if not targets and segmentation is None:
         remedy = "declare a target modality, or a `segmentation` for a model that only segments"
         yield ("targets",), "nothing comes out of this model", remedy
-    if targets and segmentation is not None:
-        remedy = "make `targets` {} for a model that only segments, or leave `segmentation` out"
-        yield ("segmentation",), "this version does not segment with a model that also converts", remedy, "warning"
+
+
+@rule
+def _no_image_comes_out(targets: Any, output: Any) -> Found:
+    if not targets and (output.ops or output.channel or output.uncertainty is not None):
+        remedy = "remove it, or declare a target; `segmentation` names its own channels"
+        yield ("output",), "no image comes out of this model, so it has no effect", remedy, "warning"
 
 
 @rule
@@ -97,6 +101,53 @@ def _label_values_differ(segmentation: Any) -> Found:
     for value, count in values.items():
         if count > 1:
             yield ("segmentation", "labels"), f"{count} labels have the value {value}", "give each its own value"
+
+
+@rule
+def _each_label_has_its_channel(segmentation: Any, targets: Any) -> Found:
+    if segmentation is None:
+        return
+    declared = [label.channel for label in segmentation.labels if label.channel is not None]
+    if targets and not declared:
+        what = "the model converts too, but the labels do not say which output channels are theirs"
+        yield ("segmentation", "labels"), what, "give every label its `channel`"
+        return
+    if declared and len(declared) < len(segmentation.labels):
+        what = f"{len(declared)} of {len(segmentation.labels)} labels name their `channel`"
+        yield ("segmentation", "labels"), what, "name it for all of them, or for none"
+        return
+    used = Counter(segmentation.channels)
+    for channel, count in used.items():
+        if count > 1:
+            yield ("segmentation", "labels"), f"{count} labels have the channel {channel}", "give each its own channel"
+    if segmentation.background is not None and used[segmentation.background]:
+        what = f"channel {segmentation.background} is the background's, but a label has it"
+        yield ("segmentation", "background_channel"), what, "correct `background_channel`, or the label's `channel`"
+
+
+@rule
+def _images_and_labels_have_their_own_channels(segmentation: Any, targets: Any, output: Any) -> Found:
+    if segmentation is None or not targets:
+        return
+    taken = {output.channel: "the image"}
+    if output.uncertainty is not None:
+        taken[output.uncertainty.channel] = "the uncertainty"
+    declared = [label.channel for label in segmentation.labels]
+    for number, channel in enumerate(declared):
+        if channel in taken:
+            what = f"channel {channel} is {taken[channel]}, by `output`"
+            yield ("segmentation", "labels", number, "channel"), what, "correct the one or the other"
+    if segmentation.background in taken:
+        what = f"channel {segmentation.background} is {taken[segmentation.background]}, by `output`"
+        yield ("segmentation", "background_channel"), what, "name the channel of the background"
+
+
+@rule
+def _background_of_softmax(segmentation: Any) -> Found:
+    if segmentation is not None and segmentation.activation != "softmax" and segmentation.background_channel:
+        what = f"`{segmentation.activation}` has no channel for the background"
+        remedy = "remove `background_channel`, or use softmax"
+        yield ("segmentation", "background_channel"), what, remedy, "warning"
 
 
 # --- the grid and the mask --------------------------------------------------------------------------------------------

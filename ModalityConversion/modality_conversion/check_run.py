@@ -60,7 +60,7 @@ def _run_one_tile(backend: Any, spec: ConversionSpec) -> int:
     random = np.random.default_rng(0)
     volumes = {modality: random.random(shape, dtype=np.float32) for modality in spec.modalities}
     mask = np.ones(shape, dtype=bool)
-    target = next(iter(spec.targets), spec.modalities[0])
+    target = next(iter(spec.targets), None)
     tiling = tilings(spec.sampler, shape)[0]
     preparation = TilePreparation(spec, tiling, (0.0, 1.0), tiling.pad(mask))
     starts = np.repeat(tiling.starts[:1], backend.fixed_batch or 1, axis=0)

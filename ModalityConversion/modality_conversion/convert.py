@@ -8,24 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import SimpleITK as sitk
 
-from . import devices
-from .account import Account
 from .backends import open_backend
-from .ensemble import Ensemble, Opener
+from .channels import ImageChannels
+from .ensemble import Opener
 from .errors import ConversionError
 from .finish import finish
-from .masks import resolve_mask
 from .modality import Modality
-from .prepare import prepare
-from .progress import Progress, Reporter
+from .pipeline import run_model
+from .progress import Progress
 from .report import build_report
-from .sources import accept
 
 if TYPE_CHECKING:
     from .bundle import Bundle
-
-
-_NO_MEMORY = "There is not enough memory for this volume. Close other programs or crop the scan."
 
 
 @dataclass(frozen=True)
@@ -60,33 +54,21 @@ def convert(
 
     Raises ConversionError with one line that says what to do, Cancelled when `cancel` said so.
     """
-    reporter = Reporter(progress, cancel)
-    account = Account(device)
     try:
         wanted = Modality.parse(target)
-        named = {Modality.parse(name): image for name, image in images.items()}
     except ValueError as error:
         raise ConversionError(str(error)) from None
-    try:
-        with account.timed("total"):
-            with account.timed("prepare"):
-                reporter.start("prepare", 1)
-                sources = accept(named, bundle.spec, wanted, account.warnings)
-                bundle.verify_weights()
-                account.device = devices.resolve(device, bundle.spec.weights[0].format)
-                inside = resolve_mask(bundle.spec.mask, mask, next(iter(sources.values())), account.warnings)
-                prepared = prepare(sources, inside, bundle.spec, account.warnings, cancel)
-            with account.timed("network"):
-                reporter.advance("prepare", 1, 1)
-                channels = Ensemble(bundle, wanted, uncertainty, opener, reporter, account).run(prepared)
-            with account.timed("finish"):
-                reporter.start("finish", 1)
-                image, spread = finish(channels, prepared, bundle.spec, wanted)
-    except MemoryError:
-        raise ConversionError(_NO_MEMORY) from None
-    except RuntimeError as error:  # SimpleITK's own, failed allocations among them
-        if "alloc" in str(error).lower():
-            raise ConversionError(_NO_MEMORY) from None
-        raise ConversionError(f"SimpleITK failed: {str(error).strip().splitlines()[-1]}") from error
-    reporter.advance("finish", 1, 1)
-    return Conversion(image, spread, build_report(bundle, tuple(sources), wanted, prepared.source, account))
+    done = run_model(
+        images,
+        bundle,
+        wanted,
+        ImageChannels.of(bundle.spec, uncertainty),
+        lambda channels, prepared, reporter: finish(channels, prepared, bundle.spec, wanted),
+        device=device,
+        mask=mask,
+        progress=progress,
+        cancel=cancel,
+        opener=opener,
+    )
+    image, spread = done.result
+    return Conversion(image, spread, build_report(bundle, done.sources, wanted, done.source, done.account))

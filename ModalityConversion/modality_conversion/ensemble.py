@@ -11,10 +11,11 @@ import numpy as np
 
 from .account import Account
 from .backends import Backend
+from .channels import Channels
 from .errors import ConversionError, OutOfMemory
 from .feeds import TilePreparation, build_feeds
-from .fusion import blending_weights, fuse_planes
-from .inference import CERTAIN, Channels, TileLoop
+from .fusion import blending_weights
+from .inference import TileLoop
 from .modality import Modality
 from .prepare import Prepared
 from .progress import Reporter
@@ -32,26 +33,21 @@ class Ensemble:
     """The weight files of one model at work on one prepared conversion."""
 
     bundle: Bundle
-    target: Modality
-    wants_uncertainty: bool
+    target: Modality | None
+    """What is made; None for a segmentation."""
+    channels: Channels
     opener: Opener
     reporter: Reporter
     account: Account
 
     def run(self, prepared: Prepared) -> np.ndarray:
-        """The mean over the weight files, float32, shape (1 or 2, *grid): the image, and its variance where there is one."""
+        """The mean over the weight files, float32, shape (channels, *grid), as `Channels.fused` gives it."""
         files = list(zip(self.bundle.weight_paths, self.bundle.spec.weights))
         members = [
             self._member(path, declared.format, prepared, number, len(files))
             for number, (path, declared) in enumerate(files)
         ]
-        if len(members) == 1:
-            return members[0]
-        stacked = np.stack(members)
-        mean = stacked.mean(axis=0)
-        if len(mean) == 2:
-            mean[1] += stacked[:, 0].var(axis=0)  # law of total variance: their own, and how far they disagree
-        return mean
+        return members[0] if len(members) == 1 else self.channels.averaged(members)
 
     def _member(self, path: Path, format: str, prepared: Prepared, number: int, members: int) -> np.ndarray:
         """One weight file; on the device, with smaller patches, on the CPU: whatever works first."""
@@ -75,20 +71,16 @@ class Ensemble:
     def _planes(
         self, backend: Backend, prepared: Prepared, patch: Triple | None, number: int, members: int
     ) -> np.ndarray:
-        """Every axis converted and fused; float32, shape (1 or 2, *grid)."""
+        """Every axis run and fused; see `run`."""
         spec = self.bundle.spec
         feeds = build_feeds(spec, backend.inputs, prepared.volumes, prepared.mask, self.target)
         plans = tilings(spec.sampler, next(iter(prepared.volumes.values())).shape, patch)
         occupied = prepared.occupied
         starts = [plan.starts if occupied is None else without_empty(plan, occupied) for plan in plans]
         tiles = sum(map(len, starts))
-        declared = spec.output.uncertainty if self.wants_uncertainty else None
-        channels = Channels(spec.output.channel)
-        if declared is not None:
-            channels = Channels(spec.output.channel, declared.channel, declared.kind == "log_variance")
 
         self.reporter.start("network", tiles * members, tiles * number)
-        loop = TileLoop(backend, channels, spec.sampler.batch, self.reporter, tiles * members, tiles * number)
+        loop = TileLoop(backend, self.channels, spec.sampler.batch, self.reporter, tiles * members, tiles * number)
         planes = []
         for plan, some in zip(plans, starts):
             mask = None if prepared.mask is None else plan.pad(prepared.mask)
@@ -97,18 +89,10 @@ class Ensemble:
         for note in loop.notes:
             self._note(note)
         self.account.tiles, self.account.batch = tiles, loop.batch
-        image = fuse_planes([plane[0] for plane in planes], spec.fusion)
-        if declared is None:
-            return image[None]
-        return np.stack([image, np.mean([_variance(plane[1], declared.kind) for plane in planes], axis=0)])
+        return self.channels.fused(planes, spec.fusion)
 
     def _note(self, text: str) -> None:
         self.account.warnings.append(text)
-
-
-def _variance(channel: np.ndarray, kind: str) -> np.ndarray:
-    """Limited to what float32 can hold."""
-    return np.exp(np.clip(channel, CERTAIN, -CERTAIN)) if kind == "log_variance" else np.square(channel)
 
 
 def _smaller_patch(patch: Triple, backend: Backend) -> Triple | None:

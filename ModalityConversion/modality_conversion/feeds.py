@@ -96,9 +96,9 @@ def build_feeds(
     tensors: Sequence[Tensor],
     volumes: Mapping[Modality, np.ndarray],
     mask: np.ndarray | None,
-    target: Modality,
+    target: Modality | None,
 ) -> list[Feed]:
-    """One feed for each input of the graph, in the order declared.
+    """One feed for each input of the graph, in the order declared. Without a `target`, its code is all zeros.
 
     Raises ConversionError where the graph's inputs are not the declared ones, or a scan is missing.
     """
@@ -143,7 +143,7 @@ def _volume(
     )
 
 
-def _constant_feed(name: str, declared: Input, sources: tuple[Modality, ...], target: Modality) -> Feed:
+def _constant_feed(name: str, declared: Input, sources: tuple[Modality, ...], target: Modality | None) -> Feed:
     if declared.role == "constant":
         return Feed(name, declared.dtype, constant=np.full(declared.shape or (), declared.value, dtype=declared.dtype))
     present = sources if declared.role == "source_code" else (target,)

@@ -157,6 +157,9 @@ def check_folder(path: Path) -> Path:
     return path
 
 
+_partial_files: set[Path] = set()
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` that takes its place when the block ends well, and is removed when it does not.
@@ -169,6 +172,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise ConversionError(f"{path} cannot be written: {error.strerror}. Choose another folder.") from None
     partial = Path(name)
+    _partial_files.add(partial)
     try:
         yield partial
         partial.chmod(0o666 & ~_umask())
@@ -177,6 +181,14 @@ def replacing(path: Path) -> Iterator[Path]:
         raise ConversionError(f"{path} cannot be written: {error.strerror or error}. {_ELSEWHERE}") from None
     finally:
         partial.unlink(missing_ok=True)
+        _partial_files.discard(partial)
+
+
+def remove_partial_files() -> None:
+    """Remove every file that `replacing` has under way, before the process is ended the hard way. Never raises."""
+    for partial in tuple(_partial_files):
+        with contextlib.suppress(OSError):  # Windows keeps a file that is still being written
+            partial.unlink(missing_ok=True)
 
 
 def _umask() -> int:

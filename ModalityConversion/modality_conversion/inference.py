@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from . import ops
 from .backends import Backend, tile_outputs
+from .channels import Channels
 from .errors import ConversionError, OutOfMemory
 from .feeds import Feed, TilePreparation
 from .fusion import Blend, weighted_mean
 from .progress import Reporter
 from .sampler import Tiling, batches
 
-CERTAIN = -80.0
-"""The log-variance that stands for none: its exponential is still a float32."""
-
-
-@dataclass(frozen=True)
-class Channels:
-    """Which channels of the network's output are kept: the image, then the uncertainty where the model has one."""
-
-    image: int
-    uncertainty: int | None = None
-    uncertainty_is_log_variance: bool = True
-
-    @property
-    def numbers(self) -> list[int]:
-        """The channel numbers, in the order kept."""
-        return [self.image] if self.uncertainty is None else [self.image, self.uncertainty]
-
-    @property
-    def nothing(self) -> list[float]:
-        """What they hold where the network did not run: 0, and no uncertainty."""
-        return [0.0, CERTAIN if self.uncertainty_is_log_variance else 0.0][: len(self.numbers)]
-
 
 class TileLoop:
-    """Runs tilings on a backend. Overlaps are blended in the network's own output, `log_variance` as it is."""
+    """Runs tilings on a backend. Overlaps are blended in the network's own output, before what `Channels` make of it."""
 
     def __init__(
         self, backend: Backend, channels: Channels, batch: int, reporter: Reporter, total: int, done: int = 0
@@ -77,7 +55,7 @@ class TileLoop:
                 self._halve_batch()
                 continue
             for start, output in zip(batch, outputs):
-                blend.add(start, self._after_network(output, start, preparation))
+                blend.add(start, self._channels.after_network(output, start, preparation))
             first += len(batch)
             self._advance(len(batch))
         return blend.mean(starts, self._channels.nothing)
@@ -96,22 +74,10 @@ class TileLoop:
         wanted = self._channels.numbers
         if max(wanted) >= outputs.shape[1]:
             raise ConversionError(
-                f"The network gives {outputs.shape[1]} channels, but `output` in configs/conversion.json asks for channel "
-                f"{max(wanted)}, counting from 0. Correct the channel."
+                f"The network gives {outputs.shape[1]} channels, but `{self._channels.section}` in configs/conversion.json "
+                f"asks for channel {max(wanted)}, counting from 0. Correct the channel."
             )
         return outputs[:, wanted]
-
-    def _after_network(self, output: np.ndarray, start: np.ndarray, preparation: TilePreparation) -> np.ndarray:
-        """The output operations of stage `tile` on one tile, shape (channels kept, *box_out)."""
-        if not any(op.stage == "tile" for op in preparation.spec.output.ops):
-            return output
-        image, slope = preparation.finished(output[0], start)
-        if len(output) == 1:
-            return image[None]
-        if not self._channels.uncertainty_is_log_variance:
-            return np.stack([image, output[1] * slope])
-        with np.errstate(divide="ignore"):
-            return np.stack([image, np.maximum(output[1] + 2 * np.log(slope), CERTAIN)])
 
     def _run_resident(
         self,

@@ -28,9 +28,8 @@ from typing import IO
 from .bundle import Bundle, is_bundle, summary
 from .catalog import bundled_models_dir, user_models_dir
 from .errors import Cancelled, ConversionError, InvalidBundle
+from .progress import Progress, Reporter
 
-Progress = Callable[[int, "int | None"], None]
-"""Called with the bytes done, and the bytes in all where that is known."""
 Cancel = Callable[[], bool]
 """Asked now and then; True stops the work, and nothing is installed."""
 
@@ -64,7 +63,7 @@ def install(
     sha256: str | None = None,
     *,
     replace: bool = False,
-    progress: Progress | None = None,
+    progress: Callable[[Progress], None] | None = None,
     cancel: Cancel | None = None,
     limits: Limits = Limits(),
 ) -> Bundle:
@@ -72,14 +71,14 @@ def install(
 
     `origin` is a bundle folder, a zip file with one bundle at its root or in its one folder, or an http, https or file
     URL of such a zip; a URL needs the zip's SHA-256. Names that start with a dot are left out. `replace` puts the model
-    in the place of one with the same id.
+    in the place of one with the same id. `progress` hears of the bytes done, in the stages `download` and `install`.
 
     The model is checked before it is put in place, in one step; until then, and after any failure, nothing is there.
     Raises ConversionError for anything refused, InvalidBundle with the faults for a model that `check` refuses,
     Cancelled.
     """
     models = Path(into) if into is not None else user_models_dir()
-    watch = _Watch(limits, progress or (lambda done, total: None), cancel or (lambda: False))
+    watch = _Watch(limits, progress, cancel or (lambda: False))
     url = str(origin) if re.match(r"(https?|file)://", str(origin), re.IGNORECASE) else None
     wanted = _wanted_hash(sha256, url)
     try:
@@ -90,7 +89,9 @@ def install(
             content.mkdir()
             if url is not None:
                 archive = partial / "d"
+                watch.begin_stage("download")
                 _download(url, archive, wanted, watch)
+                watch.begin_stage("install")
                 root = _unpack(archive, content, watch)
             elif Path(origin).is_dir():
                 if wanted is not None:
@@ -190,11 +191,15 @@ def _is_abandoned(folder: Path) -> bool:
 class _Watch:
     """Counts what is written, and stops it when it is too much or no longer wanted."""
 
-    def __init__(self, limits: Limits, progress: Progress, cancel: Cancel) -> None:
+    def __init__(self, limits: Limits, progress: Callable[[Progress], None] | None, cancel: Cancel) -> None:
         self.limits = limits
         self.written = 0
         self.files = 0
-        self._progress, self._cancel = progress, cancel
+        self._cancel, self._reporter, self._stage = cancel, Reporter(progress), "install"
+
+    def begin_stage(self, stage: str) -> None:
+        self._stage = stage
+        self._reporter.start(stage, None)
 
     def begin_file(self) -> None:
         self.files += 1
@@ -204,7 +209,7 @@ class _Watch:
     def pass_on(self, done: int, total: int | None) -> None:
         if self._cancel():
             raise Cancelled("Cancelled; nothing was installed.")
-        self._progress(done, total)
+        self._reporter.advance(self._stage, done, total)
 
     def copy(self, source: IO[bytes], path: Path, total: int | None, packed: int | None = None) -> None:
         """Write a stream into a new file, counting the bytes that come, not those that were announced."""

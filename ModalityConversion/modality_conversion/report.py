@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from .bundle import Bundle
 
 NOTICE = "Synthetic image. Not for diagnosis."
+SEGMENTATION_NOTICE = "Labels made by a model. Not for diagnosis."
+DIFFERENCE_NOTICE = "Difference of a synthetic and a real image. Not for diagnosis."
+_NOTES = 79
+"""Characters that NIfTI has for a line of text."""
 
 
 def build_report(
@@ -24,13 +28,52 @@ def build_report(
     """The report of a conversion that ended well, ready for JSON. `source` is the scan whose grid the output has."""
     declared = bundle.spec.targets[target]
     return {
-        "synthetic": True,
-        "not_for_diagnosis": True,
-        "notice": NOTICE,
+        **_marks(NOTICE),
         "modality": target.value,
         "units": declared.units,
         "window": declared.window,
         "level": declared.level,
+        **_course(bundle, sources, source, account),
+    }
+
+
+def build_segmentation_report(
+    bundle: Bundle, sources: Sequence[Modality], labels: list[dict[str, Any]], source: sitk.Image, account: Account
+) -> dict[str, Any]:
+    """The report of a segmentation that ended well, ready for JSON; `labels` has what each is and how much there is."""
+    return {
+        **_marks(SEGMENTATION_NOTICE),
+        "content": "segmentation",
+        "labels": labels,
+        **_course(bundle, sources, source, account),
+    }
+
+
+def build_difference_report(
+    real: Mapping[str, str], synthetic: Mapping[str, str], units: str, is_fitted: bool, mask: str
+) -> dict[str, Any]:
+    """The report of a difference volume, ready for JSON. `real` and `synthetic` say the files' name and sha256."""
+    return {
+        **_marks(DIFFERENCE_NOTICE),
+        "content": "difference",
+        "definition": "synthetic minus real",
+        "affine_fit": is_fitted,
+        "units": units,
+        "mask": mask,
+        "real": dict(real),
+        "compared": dict(synthetic),
+        "engine_version": __version__,
+        "date": _now(),
+    }
+
+
+def _marks(notice: str) -> dict[str, Any]:
+    return {"synthetic": True, "not_for_diagnosis": True, "notice": notice}
+
+
+def _course(bundle: Bundle, sources: Sequence[Modality], source: sitk.Image, account: Account) -> dict[str, Any]:
+    """From what, by which model, and how it went."""
+    return {
         "source": {
             "modality": [m.value for m in sources],
             "size": list(source.GetSize()),
@@ -45,7 +88,7 @@ def build_report(
         },
         "engine_version": __version__,
         "device": account.device,
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": _now(),
         "tiles": account.tiles,
         "batch": account.batch,
         "warnings": list(account.warnings),
@@ -53,16 +96,39 @@ def build_report(
     }
 
 
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
 def header_fields(report: Mapping[str, Any]) -> dict[str, str]:
     """The text fields for an image header. `ITK_FileNotes` is all that NIfTI keeps, in at most 79 characters."""
+    marks = {"synthetic": "YES", "not_for_diagnosis": "YES"}
+    content = report.get("content")
+    if content == "difference":
+        return {
+            "ITK_FileNotes": "DIFFERENCE of a synthetic and a real image, not for diagnosis",
+            **marks,
+            "content": f"difference, {report['definition']}",
+            "units": report["units"],
+            "real_file": report["real"]["name"],
+            "real_sha256": report["real"]["sha256"],
+            "compared_file": report["compared"]["name"],
+            "compared_sha256": report["compared"]["sha256"],
+            "engine_version": report["engine_version"],
+            "date": report["date"],
+        }
     model = report["model"]
     files = report.get("source", {}).get("files", [])
+    if content == "segmentation":
+        names = "; ".join(f"{label['value']} {' '.join(label['name'].split())}" for label in report["labels"])
+        what, said = "SEGMENTATION", {"content": "segmentation", "labels": names}
+    else:
+        what = f"SYNTHETIC {report['modality']}"
+        said = {"modality": report["modality"], "units": report["units"]}
     return {
-        "ITK_FileNotes": f"SYNTHETIC {report['modality']}, not for diagnosis; {model['id']} {model['version']}"[:79],
-        "synthetic": "YES",
-        "not_for_diagnosis": "YES",
-        "modality": report["modality"],
-        "units": report["units"],
+        "ITK_FileNotes": f"{what}, not for diagnosis; {model['id']} {model['version']}"[:_NOTES],
+        **marks,
+        **said,
         "source_file": "; ".join(entry["name"] for entry in files),
         "source_sha256": "; ".join(entry["sha256"] for entry in files),
         "model_id": model["id"],

@@ -456,16 +456,19 @@ class Terminology(Section):
 class Label(Section):
     """One label of a segmentation."""
 
-    value: PositiveInt
+    value: Annotated[int, Field(ge=1, le=65535)]
     """Value in the label map."""
     name: Annotated[str, Field(examples=["Tumor"])]
     """Name to show."""
     terminology: Terminology
     """Coded meaning."""
+    channel: Optional[Annotated[int, Field(ge=0)]] = None
+    """Output channel of this label. null: by its place, the first label after the background's channel 0 or, where there is
+    none, in channel 0. All labels name theirs, or none does; a model that converts too must name them."""
 
 
 class RemoveSmall(Section):
-    """Remove connected parts below a volume."""
+    """Remove connected parts of each label below a volume; they become background."""
 
     op: Literal["remove_small"]
     """Name of the step."""
@@ -474,14 +477,14 @@ class RemoveSmall(Section):
 
 
 class LargestComponent(Section):
-    """Keep the largest connected part of each label."""
+    """Keep the largest connected part of each label; the others become background."""
 
     op: Literal["largest_component"]
     """Name of the step."""
 
 
 class FillHoles(Section):
-    """Fill holes of each label."""
+    """Fill holes of each label, in 3D, where they are background; a label inside another one stays."""
 
     op: Literal["fill_holes"]
     """Name of the step."""
@@ -493,9 +496,25 @@ class Segmentation(Section):
     labels: Annotated[tuple[Label, ...], Field(min_length=1)]
     """Labels; the background has none."""
     activation: Literal["none", "sigmoid", "softmax"] = "softmax"
-    """`softmax`: labels exclude each other, channel 0 is background. `sigmoid`, `none`: one channel a label."""
+    """`softmax`: labels exclude each other, the most probable of them and the background wins. `sigmoid`, `none` (the
+    network gives probabilities): a label is where it is above 0.5; of several there, the one listed last."""
+    background_channel: Annotated[int, Field(ge=0)] = 0
+    """Output channel of the background, for `softmax`; `sigmoid` and `none` have none."""
     postprocess: tuple[Annotated[Union[RemoveSmall, LargestComponent, FillHoles], Field(discriminator="op")], ...] = ()
-    """Clean-up, in order."""
+    """Clean-up on the scan's own grid, in order. Voxels are connected by faces, edges and corners."""
+
+    @property
+    def background(self) -> int | None:
+        """The background's channel, or None where it has none."""
+        return self.background_channel if self.activation == "softmax" else None
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Each label's channel: those declared, else by their order."""
+        first = 0 if self.background is None else 1
+        return tuple(
+            number if label.channel is None else label.channel for number, label in enumerate(self.labels, first)
+        )
 
 
 class Quality(Section):

@@ -21,7 +21,7 @@ _OUT_OF_RANGE = 0.01
 
 
 def accept(
-    images: Mapping[Modality, sitk.Image], spec: ConversionSpec, target: Modality, warnings: list[str]
+    images: Mapping[Modality, sitk.Image], spec: ConversionSpec, target: Modality | None, warnings: list[str]
 ) -> dict[Modality, sitk.Image]:
     """The scans, float32, all on the first one's grid, in the caller's order.
 
@@ -39,9 +39,14 @@ def accept(
     return _on_one_grid(accepted, warnings)
 
 
-def why_unfit(spec: ConversionSpec, given: Sequence[Modality], target: Modality) -> str | None:
-    """Why a model cannot make `target` from scans of these modalities, with what to do; None if it can."""
-    if target not in spec.targets:
+def why_unfit(spec: ConversionSpec, given: Sequence[Modality], target: Modality | None) -> str | None:
+    """Why a model cannot make `target` from scans of these modalities, with what to do; None if it can.
+
+    A `target` of None is a segmentation.
+    """
+    if target is None and spec.segmentation is None:
+        return does_not_segment(spec)
+    if target is not None and target not in spec.targets:
         made = ", ".join(spec.targets) or "no image; it only segments"
         return f"{spec.id} does not make {target}. It makes {made}."
     if not given:
@@ -57,6 +62,11 @@ def why_unfit(spec: ConversionSpec, given: Sequence[Modality], target: Modality)
     if missing:
         return f"{spec.id} needs {', '.join(missing)} too. Add --input {missing[0]}=FILE."
     return None
+
+
+def does_not_segment(spec: ConversionSpec) -> str:
+    """The reason for a model without a `segmentation`."""
+    return f"{spec.id} does not segment; it makes {', '.join(spec.targets)}. Choose a model that does."
 
 
 def _cleaned(image: sitk.Image, modality: Modality, warnings: list[str]) -> sitk.Image:

@@ -116,6 +116,10 @@ class GridMap:
             array = step.inverse(array, fill)
         return array
 
+    def inverse_linear(self, array: np.ndarray, fill: float = 0.0) -> np.ndarray:
+        """As `inverse`, but always by linear interpolation, so that probabilities stay within 0 and 1 and sum to 1."""
+        return self._with_interpolation("linear").inverse(array, fill)
+
     def _with_interpolation(self, interpolation: str) -> GridMap:
         return GridMap(
             tuple(replace(s, interpolation=interpolation) if isinstance(s, Resample) else s for s in self.steps)

@@ -369,6 +369,18 @@ def test_labels_and_channels_are_counted(tmp_path: Path, activation: str, labels
     ]
 
 
+def test_labels_that_name_their_channels_need_no_more_than_there_are(tmp_path: Path) -> None:
+    code = {"scheme": "SCT", "value": "1", "meaning": "x"}
+    one = {"value": 1, "name": "x", "terminology": {"category": code, "type": code}, "channel": 2}
+    three = partial(graphs.linear, channels=((1, 0), (2, 0), (3, 0)))
+    segmentation = {"labels": [one], "background_channel": 1}
+    assert check(write_bundle(tmp_path / "right", three, segmentation=segmentation), run=True) == []
+    two = partial(graphs.linear, channels=((1, 0), (2, 0)))
+    faults = check(write_bundle(tmp_path / "wrong", two, segmentation={**segmentation, "background_channel": 3}))
+    assert places(faults) == ["segmentation.labels[0].channel", "segmentation.background_channel"]
+    assert "write 0 to 1" in faults[0].remedy
+
+
 def test_the_same_fault_of_several_files_is_said_once(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "model", [partial(graphs.identity, context=3)] * 3)
     assert places(check(folder)) == ["sampler.context"]

@@ -83,7 +83,46 @@ def faults(**overrides: Any) -> list[Fault]:
         # what comes out
         ({"targets": {"T2": MR, "CT": CT}}, "targets", "error"),
         ({"targets": {}}, "targets", "error"),
-        ({"segmentation": SEGMENTATION}, "segmentation", "warning"),
+        ({"segmentation": {"labels": [LABEL], "background_channel": 1}}, "segmentation.labels", "error"),
+        ({"segmentation": {"labels": [{**LABEL, "channel": 1}]}}, "segmentation.background_channel", "error"),
+        (
+            {"segmentation": {"labels": [{**LABEL, "channel": 0}], "activation": "sigmoid"}},
+            "segmentation.labels[0].channel",
+            "error",
+        ),
+        (
+            {
+                "segmentation": {"labels": [{**LABEL, "channel": 1}], "activation": "none"},
+                "output": {"uncertainty": {"channel": 1, "kind": "scale"}},
+            },
+            "segmentation.labels[0].channel",
+            "error",
+        ),
+        (
+            {"targets": {}, "segmentation": {"labels": [{**LABEL, "channel": 1}, {**LABEL, "value": 2}]}},
+            "segmentation.labels",
+            "error",
+        ),
+        (
+            {
+                "targets": {},
+                "segmentation": {"labels": [{**LABEL, "channel": 1}, {**LABEL, "value": 2, "channel": 1}]},
+            },
+            "segmentation.labels",
+            "error",
+        ),
+        (
+            {"targets": {}, "segmentation": {"labels": [LABEL], "background_channel": 1}},
+            "segmentation.background_channel",
+            "error",
+        ),
+        (
+            {"targets": {}, "segmentation": {"labels": [LABEL], "activation": "sigmoid", "background_channel": 1}},
+            "segmentation.background_channel",
+            "warning",
+        ),
+        ({"targets": {}, "segmentation": SEGMENTATION, "output": {"channel": 1}}, "output", "warning"),
+        ({"targets": {}, "segmentation": SEGMENTATION, "output": {"ops": [{"op": "exp"}]}}, "output", "warning"),
         ({"targets": {}, "segmentation": {"labels": [LABEL, LABEL]}}, "segmentation.labels", "error"),
         (
             {"output": {"channel": 1, "uncertainty": {"channel": 1, "kind": "scale"}}},
@@ -136,6 +175,9 @@ def test_sections_that_contradict_each_other_are_one_fault(overrides: dict, wher
             "inputs": [{}, {"role": "target_code", "order": ["T2", "CT", "PD"]}],
         },
         {"targets": {}, "segmentation": SEGMENTATION},
+        {"segmentation": {"labels": [{**LABEL, "channel": 1}], "activation": "sigmoid"}},
+        {"segmentation": {"labels": [{**LABEL, "channel": 1}], "background_channel": 2}},
+        {"targets": {}, "segmentation": {"labels": [{**LABEL, "channel": 0}], "background_channel": 1}},
         {"targets": {"CT": {**CT, "dtype": "int16"}}, "mask": {"use": "auto", "outside": -1024}},
         {"geometry": {"pad_value": -1000, "pad_to": [9, 9, 9], "resize": [9, None, 8]}},
         {"geometry": {"pad_value": -1000, "pad_multiple": 8}},

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +15,13 @@ import SimpleITK as sitk
 
 import graphs
 from bundles import edit_spec, write_bundle
-from modality_conversion import catalog, cli
+from command import Runner, failed, started
+from modality_conversion import cli
 from modality_conversion.image_io import read_image, write_image
 from modality_conversion.phantom import head_phantom
 from volumes import geometry, noise
 
-PACKAGE = str(Path(cli.__file__).parents[2])
-
-
-@pytest.fixture(autouse=True)
-def _own_models_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the models of whoever runs the tests nor the bundled ones must matter."""
-    monkeypatch.setattr(catalog, "bundled_models_dir", lambda: tmp_path / "bundled")
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("MODALITY_CONVERSION_MODELS", str(tmp_path / "models"))
-    monkeypatch.setenv("COLUMNS", "200")
+pytestmark = pytest.mark.usefixtures("own_models_only")
 
 
 @pytest.fixture
@@ -52,43 +41,6 @@ def scan(tmp_path: Path) -> Path:
     image.SetDirection((0, 0, 1, -1, 0, 0, 0, 1, 0))
     write_image(image, path)
     return path
-
-
-class Outcome:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-        self.lines = out.splitlines()
-
-
-Runner = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture) -> Iterator[Runner]:
-    def go(*arguments: object) -> Outcome:
-        code = cli.run([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return go
-
-
-def started(*arguments: object, **options: object) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": PACKAGE}
-    return subprocess.Popen(
-        [sys.executable, "-m", "modality_conversion.cli", *map(str, arguments)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,  # type: ignore[call-overload]
-    )
-
-
-def failed(outcome: Outcome, code: int, words: str) -> None:
-    assert outcome.code == code, outcome.err
-    assert words in outcome.err
-    assert len(outcome.err.strip().splitlines()) == 1
 
 
 # --- convert ------------------------------------------------------------------------------------------------------------
@@ -515,6 +467,50 @@ def test_two_scans_are_compared(tmp_path: Path, scan: Path, run: Runner) -> None
     assert fields["protocol"] == "synthrad2023"
     write_image(real[1:], tmp_path / "other.nrrd")
     failed(run("compare", scan, tmp_path / "other.nrrd"), 1, "grid")
+
+
+@pytest.mark.parametrize("protocol", ["slices", "synthrad2023"])
+def test_the_difference_is_written_on_the_real_scans_grid(
+    tmp_path: Path, scan: Path, run: Runner, protocol: str
+) -> None:
+    real = read_image(scan)
+    write_image(real * 2 + 10, tmp_path / "synthetic.nrrd")
+    write_image(sitk.Cast(real > 300, sitk.sitkUInt8), tmp_path / "mask.nrrd")
+    out = tmp_path / "difference.nrrd"
+    arguments = ("compare", scan, tmp_path / "synthetic.nrrd", "--protocol", protocol, "--json", "--difference", out)
+    outcome = run(*arguments, "--mask", tmp_path / "mask.nrrd", "--figure", tmp_path / "f.png")
+    assert outcome.code == 0, outcome.err
+    fields = json.loads(outcome.out)
+    assert fields["protocol"] == protocol
+    assert fields["difference"] == str(out)
+    written, values = read_image(out), sitk.GetArrayFromImage(real)
+    # Of MR after the best affine fit, which undoes what was done here; of CT as it is, synthetic minus real.
+    wanted = np.where(values > 300, values + 10 if protocol != "slices" else 0, 0)
+    np.testing.assert_allclose(sitk.GetArrayFromImage(written), wanted, atol=0.01)
+    for ours, theirs in zip(geometry(written), geometry(real)):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert (tmp_path / "f.png").exists()
+    told = json.loads((tmp_path / "difference.json").read_text())
+    assert told["definition"] == "synthetic minus real"
+    assert told["affine_fit"] is (protocol == "slices")
+    assert told["real"]["name"] == scan.name
+    assert len(told["compared"]["sha256"]) == 64
+    for key, value in {"synthetic": "YES", "not_for_diagnosis": "YES", "real_file": scan.name}.items():
+        assert written.GetMetaData(key) == value
+    assert run(*arguments).code == 0  # replaces its own
+    assert run("compare", scan, tmp_path / "synthetic.nrrd", "--difference", tmp_path / "e.nii").code == 0
+    assert "not for diagnosis" in read_image(tmp_path / "e.nii").GetMetaData("descrip")
+
+
+def test_a_difference_is_written_over_nothing_of_the_users(tmp_path: Path, scan: Path, run: Runner) -> None:
+    arguments = ("compare", scan, scan, "--difference")
+    failed(run(*arguments, scan), 1, "one of the scans given")
+    failed(run(*arguments, tmp_path / "case_T1w.mha", "--source", scan), 1, "side-car of a scan")
+    failed(run(*arguments, tmp_path / "none" / "d.nii"), 1, "does not exist")
+    failed(run(*arguments, tmp_path / "d.png"), 1, "not of a kind")
+    (tmp_path / "own.json").write_text("{}")
+    failed(run(*arguments, tmp_path / "own.nii"), 1, "another name for --difference")
+    assert not list(tmp_path.glob("*.mha"))
 
 
 def test_a_model_is_measured(model: Path, run: Runner) -> None:

@@ -29,6 +29,7 @@ from modality_conversion.bundle import Bundle
 from modality_conversion.catalog import Catalog
 from modality_conversion.errors import Cancelled, ConversionError, InvalidBundle
 from modality_conversion.install import Limits, install, remove, sweep
+from modality_conversion.progress import Progress
 
 
 @pytest.fixture
@@ -139,11 +140,11 @@ def test_warnings_do_not_stop_an_installation(tmp_path: Path, models: Path) -> N
 
 
 def test_progress_counts_the_bytes(origin: Path, models: Path) -> None:
-    told: list[tuple[int, int | None]] = []
-    install(origin, models, progress=lambda done, total: told.append((done, total)))
+    told: list[Progress] = []
+    install(origin, models, progress=told.append)
     size = sum(len(data) for data in content(origin).values())
-    assert told[-1] == (size, size)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert (told[-1].stage, told[-1].done, told[-1].total) == ("install", size, size)
+    assert [news.done for news in told] == sorted(news.done for news in told)
 
 
 # --- what is there already --------------------------------------------------------------------------------------------
@@ -339,7 +340,7 @@ def test_a_bomb_is_refused_before_it_fills_the_disk(origin: Path, models: Path, 
     archive = pack(origin, tmp_path / "model.zip")
     add(archive, "copy/docs/bomb", bytes(30 << 20))
     written: list[int] = []
-    message = refused(archive, models, progress=lambda done, total: written.append(done))
+    message = refused(archive, models, progress=lambda news: written.append(news.done))
     assert "unpacks to far more" in message
     assert max(written) < 18 << 20
 
@@ -481,12 +482,14 @@ def served(server: str, origin: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_model_is_downloaded_with_its_hash(served: tuple[str, str], origin: Path, models: Path) -> None:
-    told: list[tuple[int, int | None]] = []
+    told: list[Progress] = []
     url, digest = served
-    bundle = install(url, models, digest, progress=lambda done, total: told.append((done, total)))
+    bundle = install(url, models, digest, progress=told.append)
     assert content(bundle.path) == content(origin)
     size = len(Handler.files["/model.zip"])
-    assert told[0] == (size, size)
+    assert list(dict.fromkeys(news.stage for news in told)) == ["download", "install"]
+    assert told[0] == Progress("download", 0, None, None)
+    assert (told[1].done, told[1].total) == (size, size)
     assert names(models) == ["copy"]
 
 
@@ -582,7 +585,7 @@ def test_cancelling_at_the_last_moment_leaves_the_old_model(origin: Path, models
 SLOW = """
 import sys, time
 from modality_conversion.install import install
-def wait(done, total):
+def wait(news):
     print("writing", flush=True)
     time.sleep(60)
 install(sys.argv[1], sys.argv[2], progress=wait)

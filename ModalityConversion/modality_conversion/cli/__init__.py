@@ -1,4 +1,4 @@
-"""The command line: `modality-conversion convert | models | compare | bench | devices`."""
+"""The command line: `modality-conversion convert | segment | models | compare | bench | devices`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def run(arguments: list[str] | None = None) -> int:
         from .app import app
 
         result = app(args=arguments, prog_name="modality-conversion", standalone_mode=False)
+        if result == EXIT_CANCELLED:  # typer turns Ctrl-C into this, in silence
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else EXIT_DONE
     except typer.Exit as error:
         return error.exit_code

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from . import bench, compare, convert, devices, models
+from . import bench, compare, convert, devices, models, segment
 
 app = typer.Typer(
-    help="Convert CT, T1, T2 and FLAIR scans into one another. Every result is synthetic and not for diagnosis.",
+    help="Convert CT, T1, T2 and FLAIR scans into one another, and segment them. No result is for diagnosis.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command("convert")(convert.convert)
+app.command("segment")(segment.segment)
 app.add_typer(models.app, name="models")
 app.command("compare")(compare.compare)
 app.command("bench")(bench.bench)

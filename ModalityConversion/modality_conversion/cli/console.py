@@ -1,19 +1,29 @@
-"""Progress for a person (a bar) or a host process (JSON lines), and a clean stop on Ctrl-C or SIGTERM."""
+"""Progress for a person (a bar) or a host process (JSON lines), and a clean stop on Ctrl-C, on SIGTERM or with the parent."""
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from ..errors import Cancelled
+from ..image_io import remove_partial_files
 from ..progress import Progress
+from . import EXIT_CANCELLED
+
+_GRACE_S = 2.0
+"""How long the work may take to stop after the parent went away, before it is stopped the hard way."""
+_POLL_S = 0.2
+_BROKEN_PIPE = 109  # Windows' ERROR_BROKEN_PIPE
 
 
 class ProgressStyle(str, Enum):
@@ -47,6 +57,69 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def ended_with_parent(wanted: bool, style: ProgressStyle = ProgressStyle.none) -> Iterator[None]:
+    """If `wanted`: when standard input closes, the work in this block is asked to stop, just as by Ctrl-C.
+
+    If it goes on for 2 s all the same, the process ends with exit code 130, leaving no half-written file behind.
+    Whoever starts this process with a pipe for its standard input so takes it along, however they end.
+    """
+    finished = threading.Event()
+
+    def watch() -> None:
+        _wait_for_end_of_input()
+        if finished.is_set():
+            return
+        _thread.interrupt_main()
+        if not finished.wait(_GRACE_S):
+            _end_at_once(style)
+
+    if wanted:
+        threading.Thread(target=watch, name="stop-with-parent", daemon=True).start()
+    try:
+        yield
+    finally:
+        finished.set()
+
+
+def _wait_for_end_of_input() -> None:
+    """Returns once standard input is closed at its other end. What comes through it until then is thrown away."""
+    with contextlib.suppress(OSError):  # there is none, which is as good as closed
+        if sys.platform == "win32":
+            # A read that waits locks the pipe's handle there, and the C runtime of any library that is loaded meanwhile
+            # would wait for that lock; so look now and then.
+            import ctypes
+            import msvcrt
+
+            kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+            handle, waiting = ctypes.c_void_p(msvcrt.get_osfhandle(0)), ctypes.c_ulong()
+            while kernel.PeekNamedPipe(handle, None, 0, None, ctypes.byref(waiting), None):
+                if not (waiting.value and os.read(0, waiting.value)):
+                    time.sleep(_POLL_S)
+            if ctypes.get_last_error() == _BROKEN_PIPE:
+                return
+        # Not through sys.stdin, whose lock Python would miss when it shuts down while this thread still waits.
+        while os.read(0, 1 << 12):
+            pass
+
+
+def _end_at_once(style: ProgressStyle) -> None:
+    """End the process from a thread beside one that does not come back from what it does."""
+    remove_partial_files()
+
+    def last_words() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            if style is ProgressStyle.json:
+                json_line(error=str(Cancelled()), cancelled=True)
+            sys.stderr.write(f"{Cancelled()}\n")
+            sys.stderr.flush()
+
+    speaker = threading.Thread(target=last_words, daemon=True)  # a pipe that nobody reads could hold it up for ever
+    speaker.start()
+    speaker.join(_POLL_S)
+    os._exit(EXIT_CANCELLED)
 
 
 @contextlib.contextmanager
@@ -86,6 +159,24 @@ def json_line(**fields: Any) -> None:
     """One line of JSON on standard output, at once."""
     sys.stdout.write(json.dumps(fields) + "\n")  # ASCII, which every pipe can carry
     sys.stdout.flush()
+
+
+def announce(report: Mapping[str, Any], out: Path, what: str) -> None:
+    """Say what was made, for a person."""
+    model = report["model"]
+    for warning in report["warnings"]:
+        sys.stderr.write(f"Note: {warning}\n")
+    sys.stdout.write(
+        f"{out}: {what} by {model['id']} {model['version']} on {report['device']} "
+        f"in {report['seconds']['total']:.1f} s. {report['notice']}\n"
+    )
+
+
+def announce_labels(report: Mapping[str, Any], out: Path) -> None:
+    """Say what was segmented, and how much there is of it."""
+    announce(report, out, "segmentation")
+    for label in report["labels"]:
+        sys.stdout.write(f"{label['value']:5} {label['name']}: {label['volume_ml']:.2f} mL\n")
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -10,8 +10,9 @@ import typer
 
 from ..catalog import Entry
 from ..errors import ConversionError
+from ..progress import Progress
 from . import EXIT_FAILED, options
-from .console import stop_on_signal
+from .console import ProgressStyle, ended_with_parent, json_line, shown, stop_on_signal
 
 app = typer.Typer(help="List, show, check, make, install and remove models.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="A model's id.")]
@@ -57,7 +58,8 @@ def _entry_line(entry: Entry) -> str:
     if entry.bundle is None:
         return f"{entry.id}: cannot be used. {entry.error}"
     spec = entry.bundle.spec
-    makes = "/".join(spec.targets) or "segmentation"
+    made = ["/".join(spec.targets), "segmentation" if spec.segmentation else ""]
+    makes = " and ".join(filter(None, made))
     note = f" (hidden by {entry.shadowed_by})" if entry.shadowed_by else " (bundled)" if entry.is_bundled else ""
     return f"{spec.id} {spec.version}: {'/'.join(spec.modalities)} -> {makes}. {spec.title}. {spec.license}.{note}"
 
@@ -141,20 +143,35 @@ def install(
     sha256: Annotated[str | None, typer.Option(help="SHA-256 of the zip file; required for a URL.")] = None,
     into: Annotated[Path | None, typer.Option("--models-dir", help="A folder of models; else the user's own.")] = None,
     replace: Annotated[bool, typer.Option(help="Replace a model with the same id.")] = False,
+    progress: options.Progress = ProgressStyle.bar,
+    stop_with_parent: options.StopWithParent = False,
 ) -> None:
     """Install a model, whole or not at all."""
     from ..install import install as run
 
-    with stop_on_signal() as asked_to_stop:
-        bundle = run(origin, into, sha256, replace=replace, cancel=asked_to_stop)
+    with shown(progress) as tell, stop_on_signal() as asked_to_stop, ended_with_parent(stop_with_parent, progress):
+        bundle = run(origin, into, sha256, replace=replace, progress=tell, cancel=asked_to_stop)
+    if progress is ProgressStyle.json:
+        json_line(result={"id": bundle.spec.id, "path": str(bundle.path)})
+        return
     typer.echo(f"{bundle.spec.id} {bundle.spec.version} is installed in {bundle.path}.")
 
 
 @app.command()
 def remove(
-    id: Id, models_dir: Annotated[Path | None, typer.Option(help="A folder of models; else the user's own.")] = None
+    id: Id,
+    models_dir: Annotated[Path | None, typer.Option(help="A folder of models; else the user's own.")] = None,
+    progress: options.Progress = ProgressStyle.bar,
+    stop_with_parent: options.StopWithParent = False,
 ) -> None:
     """Remove an installed model."""
     from ..install import remove as run
 
-    typer.echo(f"{run(id, models_dir)} is removed.")
+    with shown(progress) as tell, ended_with_parent(stop_with_parent, progress):
+        tell(Progress("remove", 0, 1, None))
+        path = run(id, models_dir)
+        tell(Progress("remove", 1, 1, None))
+    if progress is ProgressStyle.json:
+        json_line(result={"id": id, "path": str(path)})
+        return
+    typer.echo(f"{path} is removed.")

@@ -9,6 +9,7 @@ import typer
 
 from ..catalog import Catalog
 from ..modality import Modality
+from .console import ProgressStyle
 
 ModelsDirs = Annotated[
     list[Path] | None,
@@ -17,6 +18,11 @@ ModelsDirs = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, dml or coreml; see `devices`.")]
+Progress = Annotated[ProgressStyle, typer.Option(help="How to show progress.")]
+StopWithParent = Annotated[
+    bool,
+    typer.Option("--stop-with-parent", help="Stop when standard input closes; for a program that starts this one."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

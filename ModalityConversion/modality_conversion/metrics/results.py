@@ -85,6 +85,7 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON: plain types; nan and inf are null; figures that are not of the protocol are left out."""
         fields = {"kind": "synthetic-comparison", "not_for_diagnosis": True, **asdict(self), "voxels": self.voxels}
+        fields["table"] = [list(row) for row in self.table()]  # for a program that shows it as it is
         cleaned: dict[str, Any] = _plain(fields)
         return cleaned
 

@@ -1,0 +1,145 @@
+"""Which channels of the network's output are kept, and how tiles, planes and weight files of them are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from .feeds import TilePreparation
+from .fusion import fuse_planes
+
+if TYPE_CHECKING:
+    from .schema import ConversionSpec, Segmentation
+
+CERTAIN = -80.0
+"""The log-variance that stands for none, and the logit that stands for never: its exponential is still a float32."""
+
+
+class Channels(Protocol):
+    """The channels of one kind of result. Arrays have the channels kept as first axis, in the order of `numbers`."""
+
+    @property
+    def section(self) -> str:
+        """The part of the declaration that names them."""
+        ...
+
+    @property
+    def numbers(self) -> list[int]:
+        """The channel numbers, in the order kept."""
+        ...
+
+    @property
+    def nothing(self) -> list[float]:
+        """What they hold where the network did not run."""
+        ...
+
+    def after_network(self, output: np.ndarray, start: np.ndarray, preparation: TilePreparation) -> np.ndarray:
+        """One tile, shape (channels kept, *box_out), as it is blended with others."""
+        ...
+
+    def fused(self, planes: Sequence[np.ndarray], fusion: str) -> np.ndarray:
+        """One array of those of several planes, float32."""
+        ...
+
+    def averaged(self, members: Sequence[np.ndarray]) -> np.ndarray:
+        """One array of those of several weight files."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageChannels:
+    """The image, then the uncertainty where the model has one: `log_variance` as it is until the planes are fused."""
+
+    image: int
+    uncertainty: int | None = None
+    uncertainty_is_log_variance: bool = True
+    section: str = "output"
+
+    @classmethod
+    def of(cls, spec: ConversionSpec, wants_uncertainty: bool) -> ImageChannels:
+        """The channels that a declaration names."""
+        declared = spec.output.uncertainty if wants_uncertainty else None
+        if declared is None:
+            return cls(spec.output.channel)
+        return cls(spec.output.channel, declared.channel, declared.kind == "log_variance")
+
+    @property
+    def numbers(self) -> list[int]:
+        return [self.image] if self.uncertainty is None else [self.image, self.uncertainty]
+
+    @property
+    def nothing(self) -> list[float]:
+        """0, and no uncertainty."""
+        return [0.0, CERTAIN if self.uncertainty_is_log_variance else 0.0][: len(self.numbers)]
+
+    def after_network(self, output: np.ndarray, start: np.ndarray, preparation: TilePreparation) -> np.ndarray:
+        """The output operations of stage `tile`."""
+        if not any(op.stage == "tile" for op in preparation.spec.output.ops):
+            return output
+        image, slope = preparation.finished(output[0], start)
+        if len(output) == 1:
+            return image[None]
+        if not self.uncertainty_is_log_variance:
+            return np.stack([image, output[1] * slope])
+        with np.errstate(divide="ignore"):
+            return np.stack([image, np.maximum(output[1] + 2 * np.log(slope), CERTAIN)])
+
+    def fused(self, planes: Sequence[np.ndarray], fusion: str) -> np.ndarray:
+        """The image, and its variance where there is one."""
+        image = fuse_planes([plane[0] for plane in planes], fusion)
+        if self.uncertainty is None:
+            return image[None]
+        return np.stack([image, np.mean([self._variance(plane[1]) for plane in planes], axis=0)])
+
+    def averaged(self, members: Sequence[np.ndarray]) -> np.ndarray:
+        stacked = np.stack(members)
+        mean = stacked.mean(axis=0)
+        if len(mean) == 2:
+            mean[1] += stacked[:, 0].var(axis=0)  # law of total variance: their own, and how far they disagree
+        return mean
+
+    def _variance(self, channel: np.ndarray) -> np.ndarray:
+        """Limited to what float32 can hold."""
+        if self.uncertainty_is_log_variance:
+            return np.exp(np.clip(channel, CERTAIN, -CERTAIN))
+        return np.square(channel)
+
+
+@dataclass(frozen=True)
+class LabelChannels:
+    """The background where it has a channel, with softmax, then the labels in their order; before the activation."""
+
+    labels: tuple[int, ...]
+    background: int | None
+    activation: str
+    section: str = "segmentation"
+
+    @classmethod
+    def of(cls, declared: Segmentation) -> LabelChannels:
+        """The channels that a declaration names, or that follow from the order of its labels."""
+        return cls(declared.channels, declared.background, declared.activation)
+
+    @property
+    def numbers(self) -> list[int]:
+        return [*self.labels] if self.background is None else [self.background, *self.labels]
+
+    @property
+    def nothing(self) -> list[float]:
+        """Background, for sure."""
+        never = 0.0 if self.activation == "none" else CERTAIN
+        return [0.0] * (len(self.numbers) - len(self.labels)) + [never] * len(self.labels)
+
+    def after_network(self, output: np.ndarray, start: np.ndarray, preparation: TilePreparation) -> np.ndarray:
+        """As it is: the output operations are for images."""
+        return output
+
+    def fused(self, planes: Sequence[np.ndarray], fusion: str) -> np.ndarray:
+        if len(planes) == 1:
+            return planes[0]
+        return np.stack([fuse_planes(same, fusion) for same in zip(*planes)])
+
+    def averaged(self, members: Sequence[np.ndarray]) -> np.ndarray:
+        return np.mean(members, axis=0)
