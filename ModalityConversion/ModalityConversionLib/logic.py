@@ -1,0 +1,101 @@
+"""Conversion for scripts, without the panel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import slicer
+
+from modality_conversion.errors import ConversionError
+from modality_conversion.modality import Modality
+from modality_conversion.progress import Progress
+
+from . import dependencies, models
+from .conversion import Conversion
+from .i18n import tr as _
+from .recognise import recognise
+from .request import Request
+from .results import Results
+from .run import finished
+from .sequences import convert_sequence
+
+
+def convert(
+    input: slicer.vtkMRMLNode,
+    *,
+    target: str,
+    source: str | None = None,
+    model: str | None = None,
+    further: Mapping[str, slicer.vtkMRMLScalarVolumeNode] | None = None,
+    mask: slicer.vtkMRMLNode | None = None,
+    segment: str = "",
+    device: str = "auto",
+    uncertainty: bool = False,
+    segmentation: bool = False,
+    output: slicer.vtkMRMLScalarVolumeNode | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Results | slicer.vtkMRMLSequenceNode:
+    """See `ModalityConversionLogic.convert`."""
+    missing = dependencies.missing()
+    if missing:
+        raise ConversionError(
+            _("These packages are missing: {packages}. Install them in the module's panel, under Software.").format(
+                packages=", ".join(missing)
+            )
+        )
+
+    def request(scan: slicer.vtkMRMLScalarVolumeNode) -> Request:
+        modality = _modality(scan, source)
+        return Request(
+            scan=scan,
+            modality=modality,
+            target=_target(modality, target),
+            model=model or "",
+            further={Modality.parse(name): node for name, node in (further or {}).items()},
+            mask=mask,
+            segment=segment,
+            device=device,
+            uncertainty=uncertainty,
+            segmentation=segmentation,
+            output=output,
+        )
+
+    if input is not None and input.IsA("vtkMRMLSequenceNode"):
+        if output is not None:
+            raise ConversionError(_("A sequence makes a new sequence. Leave the output volume out."))
+        return convert_sequence(input, request, progress)
+    if input is None:
+        raise ConversionError(_("Choose the volume to convert."))
+    run = Conversion(request(input), progress)
+    run.wait()
+    results: Results = finished(run)
+    return results
+
+
+def _modality(scan: slicer.vtkMRMLScalarVolumeNode, source: str | None) -> Modality:
+    try:
+        found = Modality.parse(source) if source else recognise(scan).modality
+    except ValueError as error:
+        raise ConversionError(str(error)) from None
+    if found is None:
+        raise ConversionError(
+            _('Nothing says what kind of scan {name} is. Say so, for example with source="T1".').format(
+                name=scan.GetName()
+            )
+        )
+    return found
+
+
+def _target(modality: Modality, target: str) -> Modality:
+    try:
+        wanted = Modality.parse(target)
+    except ValueError as error:
+        raise ConversionError(str(error)) from None
+    reachable = models.targets(modality)
+    if wanted not in reachable:
+        raise ConversionError(
+            _("No installed model makes {target} from {source}; from {source} there is {reachable}.").format(
+                target=wanted, source=modality, reachable=", ".join(reachable) or _("nothing")
+            )
+        )
+    return wanted

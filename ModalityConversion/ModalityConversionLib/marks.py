@@ -1,0 +1,67 @@
+"""The attributes that say, on every node made here, that it is synthetic, by what it was made, and from what.
+
+Slicer writes a node's attributes into NRRD files and scenes, so the marks stay with the data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import slicer
+
+PREFIX = "ModalityConversion."
+SYNTHETIC = f"{PREFIX}Synthetic"
+MODALITY = f"{PREFIX}Modality"
+CONTENT = f"{PREFIX}Content"
+"""`image`, `uncertainty`, `segmentation` or `difference`."""
+REPORT = f"{PREFIX}Report"
+SOURCE = f"{PREFIX}source"
+"""Role of the node reference from a result to the scan that it was made from."""
+
+
+def is_synthetic(node: slicer.vtkMRMLNode | None) -> bool:
+    """Whether a node is marked as made by this module."""
+    return node is not None and node.GetAttribute(SYNTHETIC) == "1"
+
+
+def content(node: slicer.vtkMRMLNode | None) -> str:
+    """What a marked node holds; empty for any other node."""
+    return (node.GetAttribute(CONTENT) or "") if node is not None and is_synthetic(node) else ""
+
+
+def mark(node: slicer.vtkMRMLNode, report: Mapping[str, Any], content: str, source: slicer.vtkMRMLNode | None) -> None:
+    """Put the marks on a node: synthetic, not for diagnosis, model, source, the whole report."""
+    model = report.get("model", {})
+    fields = {
+        "Synthetic": "1",
+        "NotForDiagnosis": "1",
+        "Notice": report.get("notice", ""),
+        "Content": content,
+        "Modality": report.get("modality", ""),
+        "SourceModality": " ".join(report.get("source", {}).get("modality", [])),
+        "SourceName": source.GetName() if source else "",
+        "Model": model.get("id", ""),
+        "ModelVersion": model.get("version", ""),
+        "ModelSHA256": model.get("sha256", ""),
+        "ModelLicense": model.get("license", ""),
+        "EngineVersion": report.get("engine_version", ""),
+        "Device": report.get("device", ""),
+        "Date": report.get("date", ""),
+        "Warnings": " ".join(report.get("warnings", [])),
+        "Report": json.dumps(report),
+    }
+    for name, value in fields.items():
+        node.SetAttribute(f"{PREFIX}{name}", str(value))
+    if source is not None:
+        node.SetNodeReferenceID(SOURCE, source.GetID())
+
+
+def report_of(node: slicer.vtkMRMLNode) -> dict[str, Any]:
+    """The report that a marked node carries; {} where there is none."""
+    try:
+        found = json.loads(node.GetAttribute(REPORT) or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
