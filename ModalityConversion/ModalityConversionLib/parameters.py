@@ -1,0 +1,35 @@
+"""The panel's choices, kept in the scene by a parameter node, so that a saved scene brings them back."""
+
+# No `from __future__ import annotations`: the wrapper reads the types at run time.
+from slicer import vtkMRMLNode, vtkMRMLScalarVolumeNode
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+
+
+@parameterNodeWrapper
+class Parameters:
+    """What is chosen in the panel.
+
+    inputVolume - The scan to convert.
+    modality - What it is, where the user said so; empty: as recognised.
+    target - What to make.
+    model - A model's id; empty: the best that fits.
+    mask - Where to convert: a volume, labelmap or segmentation; None: as the model says.
+    maskSegment - The segment, where the mask is a segmentation.
+    device - auto, cpu, cuda:0, ...
+    uncertainty - Whether to make the uncertainty map too.
+    segmentation - Whether to outline the tumor too.
+    outputVolume - The volume to fill; None: a new one.
+    referenceVolume - A real scan of the target modality, to compare with.
+    """
+
+    inputVolume: vtkMRMLScalarVolumeNode
+    modality: str = ""
+    target: str = ""
+    model: str = ""
+    mask: vtkMRMLNode
+    maskSegment: str = ""
+    device: str = "auto"
+    uncertainty: bool = True
+    segmentation: bool = False
+    outputVolume: vtkMRMLScalarVolumeNode
+    referenceVolume: vtkMRMLScalarVolumeNode

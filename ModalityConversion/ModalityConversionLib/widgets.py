@@ -1,0 +1,52 @@
+"""Small helpers for the panel's widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+UI = Path(__file__).resolve().parents[1] / "Resources" / "UI"
+
+
+def load(name: str) -> tuple[qt.QWidget, Any]:
+    """A part of the panel from its .ui file, and its named widgets."""
+    widget = slicer.util.loadUI(str(UI / f"{name}.ui"))
+    return widget, slicer.util.childWidgetVariables(widget)
+
+
+def fill(combo: qt.QComboBox, items: Iterable[tuple[str, str]], current: str) -> None:
+    """Fill a combo box with (text, data) and choose by data, without a signal; nothing moves where nothing changed."""
+    items = list(items)
+    before = [(combo.itemText(n), combo.itemData(n)) for n in range(combo.count)]
+    blocked = combo.blockSignals(True)
+    if before != items:
+        combo.clear()
+        for text, data in items:
+            combo.addItem(text, data)
+    index = next((n for n, (_text, data) in enumerate(items) if data == current), -1)
+    if combo.currentIndex != index:
+        combo.setCurrentIndex(index)
+    combo.blockSignals(blocked)
+
+
+def chosen(combo: qt.QComboBox) -> str:
+    """The data of the item that is chosen; empty where none is."""
+    return str(combo.itemData(combo.currentIndex) or "") if combo.currentIndex >= 0 else ""
+
+
+def choose(combo: qt.QComboBox, data: str) -> None:
+    """Choose an item by its data, where it is there."""
+    index = next((n for n in range(combo.count) if combo.itemData(n) == data), -1)
+    if index >= 0:
+        combo.setCurrentIndex(index)
+
+
+def set_check(box: qt.QCheckBox, checked: bool) -> None:
+    """Check or uncheck without a signal."""
+    blocked = box.blockSignals(True)
+    box.checked = checked
+    box.blockSignals(blocked)
