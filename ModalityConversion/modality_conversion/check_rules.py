@@ -231,6 +231,25 @@ def _input_ops(ops: Any) -> Found:
 
 
 @rule
+def _operations_are_for_scans_that_come(ops: Any, sources: Any) -> Found:
+    accepted = [source.modality for source in sources]
+    yield from _strangers(("ops",), ops, accepted, "sources")
+
+
+@rule
+def _operations_are_for_targets_that_come(output: Any, targets: Any) -> Found:
+    yield from _strangers(("output", "ops"), output.ops, list(targets), "targets")
+
+
+def _strangers(path: tuple[str, ...], ops: Any, known: list, section: str) -> Found:
+    for number, op in enumerate(ops):
+        for modality in getattr(op, "modalities", None) or ():
+            if modality not in known:
+                remedy = f"add it there, or take it out of `modalities`: {', '.join(m.value for m in known)}"
+                yield (*path, number, "modalities"), f"{modality.value} is not among the `{section}`", remedy
+
+
+@rule
 def _output_ops(output: Any) -> Found:
     for number, op in enumerate(output.ops):
         if op.op in _INPUT_ONLY:
@@ -376,8 +395,15 @@ def _skipped_tiles_are_background(sampler: Any, mask: Any, targets: Any, output:
 
 
 @rule
-def _padding_is_air(sources: Any, geometry: Any, mask: Any) -> Found:
-    in_hu = {"CT", "CBCT"}.intersection(source.modality for source in sources)
+def _padding_is_air(sources: Any, geometry: Any, mask: Any, ops: Any) -> Found:
+    # Operations of stage `native` come before any padding, so what they scaled is no longer in HU.
+    scaled = [op for op in ops if op.stage == "native" and op.op in ("linear", "minmax", "zscore", "power", "exp")]
+    in_hu = {
+        source.modality
+        for source in sources
+        if source.modality in ("CT", "CBCT")
+        and not any(op.modalities is None or source.modality in op.modalities for op in scaled)
+    }
     pads = geometry.pad_to is not None or geometry.pad_multiple is not None or mask.apply_to_input
     if in_hu and pads and geometry.pad_value == 0:
         what = "a CT is padded, or blanked outside the mask, with 0 HU, which is water"

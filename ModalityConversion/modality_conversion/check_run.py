@@ -62,7 +62,7 @@ def _run_one_tile(backend: Any, spec: ConversionSpec) -> int:
     mask = np.ones(shape, dtype=bool)
     target = next(iter(spec.targets), None)
     tiling = tilings(spec.sampler, shape)[0]
-    preparation = TilePreparation(spec, tiling, (0.0, 1.0), tiling.pad(mask))
+    preparation = TilePreparation(spec, tiling, (0.0, 1.0), target, tiling.pad(mask))
     starts = np.repeat(tiling.starts[:1], backend.fixed_batch or 1, axis=0)
     feeds = {
         feed.name: feed.batch(tiling, [tiling.pad(volume.array) for volume in feed.volumes], starts, preparation)

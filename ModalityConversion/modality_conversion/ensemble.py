@@ -84,7 +84,7 @@ class Ensemble:
         planes = []
         for plan, some in zip(plans, starts):
             mask = None if prepared.mask is None else plan.pad(prepared.mask)
-            preparation = TilePreparation(spec, plan, prepared.source_range, mask)
+            preparation = TilePreparation(spec, plan, prepared.source_range, self.target, mask)
             planes.append(loop.run(plan, some, feeds, blending_weights(plan, spec.fusion), preparation))
         for note in loop.notes:
             self._note(note)

@@ -25,6 +25,8 @@ class Volume:
     array: np.ndarray
     has_ops: bool
     """Whether the operations of stage `tile` apply; else tiles are only resized."""
+    modality: Modality | None = None
+    """Of a scan: what it shows."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,7 @@ class Feed:
         tiles = []
         for start in starts:
             parts = [
-                prepare.tile(tiling.cut(whole, start), start, has_ops=volume.has_ops)
-                for whole, volume in zip(padded, self.volumes)
+                prepare.tile(tiling.cut(whole, start), start, volume) for whole, volume in zip(padded, self.volumes)
             ]
             tiles.append(np.stack(parts) if tiling.is_patch else np.concatenate(parts))
         return np.stack(tiles).astype(self.dtype, copy=False)
@@ -61,15 +62,17 @@ class TilePreparation:
     spec: ConversionSpec
     tiling: Tiling
     source_range: tuple[float, float]
+    target: Modality | None
+    """None where the network only segments."""
     mask: np.ndarray | None = None
     """The mask as `tiling.pad` gives it, bool."""
 
-    def tile(self, tile: np.ndarray, start: np.ndarray, *, has_ops: bool) -> np.ndarray:
-        """One tile as the network takes it."""
+    def tile(self, tile: np.ndarray, start: np.ndarray, volume: Volume) -> np.ndarray:
+        """One tile of a volume as the network takes it."""
         mask = None if self.mask is None else self.tiling.cut(self.mask, start)
         for op in self.spec.ops:
-            if has_ops or op.op == "resize":
-                tile = ops.apply([op], "tile", tile, self._context(mask))
+            if volume.has_ops or op.op == "resize":
+                tile = ops.apply([op], "tile", tile, self._context(mask, volume.modality))
             if op.op == "resize" and mask is not None:
                 mask = ops.resize_tile(mask, op.size, "nearest")
         return tile
@@ -80,10 +83,10 @@ class TilePreparation:
         if self.mask is not None:
             margin = (self.tiling.box_in[0] - self.tiling.box_out[0]) // 2
             mask = self.tiling.cut(self.mask, start)[margin : margin + self.tiling.box_out[0]]
-        return ops.apply_with_slope(self.spec.output.ops, "tile", output, self._context(mask))
+        return ops.apply_with_slope(self.spec.output.ops, "tile", output, self._context(mask, self.target))
 
-    def _context(self, mask: np.ndarray | None) -> ops.Context:
-        return ops.Context(mask, self.source_range)
+    def _context(self, mask: np.ndarray | None, modality: Modality | None) -> ops.Context:
+        return ops.Context(mask, self.source_range, modality)
 
     @property
     def has_ops(self) -> bool:
@@ -133,9 +136,10 @@ def _volume(
         inside = np.ones(shape, dtype=np.float32) if mask is None else mask.astype(np.float32)
         return Volume(inside, has_ops=False)
     if declared.modality is None:
-        return Volume(next(iter(volumes.values())), has_ops=True)
+        modality, array = next(iter(volumes.items()))
+        return Volume(array, has_ops=True, modality=modality)
     if declared.modality in volumes:
-        return Volume(volumes[declared.modality], has_ops=True)
+        return Volume(volumes[declared.modality], has_ops=True, modality=declared.modality)
     if declared.missing == "zeros":
         return Volume(np.zeros(shape, dtype=np.float32), has_ops=False)
     raise ConversionError(

@@ -25,9 +25,9 @@ def finish(
     Raises ConversionError when the network gave anything but numbers.
     """
     declared, output_ops, grid_map = spec.targets[target], spec.output.ops, prepared.grid_map
-    array, slope = ops.apply_with_slope(output_ops, "grid", channels[0], prepared.context)
+    array, slope = ops.apply_with_slope(output_ops, "grid", channels[0], prepared.context(target))
     array = grid_map.inverse(array, declared.background)
-    array, native_slope = ops.apply_with_slope(output_ops, "native", array, prepared.native_context)
+    array, native_slope = ops.apply_with_slope(output_ops, "native", array, prepared.native_context(target))
     if any(op.stage == "native" for op in output_ops):
         # They must not touch what was cropped away, which is background already.
         was_cropped = grid_map.inverse(np.zeros(channels.shape[1:], np.float32), 1.0) > 0.5

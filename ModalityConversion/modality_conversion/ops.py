@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .foreground import foreground
+from .modality import Modality
 from .resampling import back_interpolation, resample_axis
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Context:
     """Bool, on the same grid as the array."""
     source_range: tuple[float, float] = (0.0, 1.0)
     """Smallest and largest value of the whole source volume as read."""
+    modality: Modality | None = None
+    """What the array shows. An operation that names its modalities is skipped for others, and where this is None."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,16 @@ class Result:
     slope: float | np.ndarray
 
 
+def concerns(op: Parameters, context: Context) -> bool:
+    """Whether an operation is for what the array shows."""
+    wanted = getattr(op, "modalities", None)  # `resize` is for every scan
+    return wanted is None or context.modality in wanted
+
+
 def apply(ops: Sequence[Parameters], stage: str, array: np.ndarray, context: Context) -> np.ndarray:
     """The array after the operations of one stage, in order. Shapes are kept, but for `resize`."""
     for op in ops:
-        if op.stage == stage:
+        if op.stage == stage and concerns(op, context):
             array = _REGISTRY[op.op](array, context, op).array
     return array
 
@@ -53,7 +62,7 @@ def apply_with_slope(
     """As `apply`, with the product of the slopes: a standard deviation times it is one in the new units (delta method)."""
     slope: float | np.ndarray = 1.0
     for op in ops:
-        if op.stage == stage:
+        if op.stage == stage and concerns(op, context):
             result = _REGISTRY[op.op](array, context, op)
             array, slope = result.array, slope * result.slope
     return array, slope

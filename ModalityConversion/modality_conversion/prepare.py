@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,15 +40,13 @@ class Prepared:
     source_range: tuple[float, float]
     """Smallest and largest value of the source as read."""
 
-    @property
-    def context(self) -> ops.Context:
-        """What operations on the network's grid may look at."""
-        return ops.Context(self.mask, self.source_range)
+    def context(self, modality: Modality) -> ops.Context:
+        """What operations on an array of this modality on the network's grid may look at."""
+        return ops.Context(self.mask, self.source_range, modality)
 
-    @property
-    def native_context(self) -> ops.Context:
-        """What operations on the source's grid may look at."""
-        return ops.Context(self.native_mask, self.source_range)
+    def native_context(self, modality: Modality) -> ops.Context:
+        """What operations on an array of this modality on the source's grid may look at."""
+        return ops.Context(self.native_mask, self.source_range, modality)
 
 
 def prepare(
@@ -68,7 +66,10 @@ def prepare(
     source_range = (float(view.min()), float(view.max()))
     inside = None if mask is None else sitk.GetArrayFromImage(mask) != 0
     context = ops.Context(inside, source_range)
-    natives = {name: _native(image, mask, context, spec, warnings, cancel) for name, image in sources.items()}
+    natives = {
+        name: _native(image, mask, replace(context, modality=name), spec, warnings, cancel)
+        for name, image in sources.items()
+    }
 
     grid_map, array = plan_grid(first, next(iter(natives.values())), spec.geometry)
     grid_mask = None if inside is None else grid_map.forward_labels(inside)
@@ -81,7 +82,7 @@ def prepare(
     volumes: dict[Modality, np.ndarray] = {}
     for name, native in natives.items():
         moved = array if not volumes else grid_map.forward(native, spec.geometry.pad_value)
-        volumes[name] = ops.apply(spec.ops, "grid", moved, grid_context)
+        volumes[name] = ops.apply(spec.ops, "grid", moved, replace(grid_context, modality=name))
     return Prepared(first, inside, grid_map, volumes, grid_mask, occupied, source_range)
 
 
@@ -107,7 +108,7 @@ def _native(
     """The voxels of one scan, (k, j, i), after the operations of stage `native`, in their order."""
     array = sitk.GetArrayFromImage(image)
     for op in spec.ops:
-        if op.op == "n4":  # the one operation that needs to know the voxels' size
+        if op.op == "n4" and ops.concerns(op, context):  # the one operation that needs to know the voxels' size
             array = sitk.GetArrayFromImage(n4(on_grid_of(image, array), mask, op, warnings, cancel))
         else:
             array = ops.apply([op], "native", array, context)

@@ -159,7 +159,14 @@ class Mask(Section):
 # --- operations on values ---------------------------------------------------------------------------------------------
 
 
-class N4(Section):
+class Operation(Section):
+    """Base of the operations."""
+
+    modalities: Optional[Annotated[tuple[Modality, ...], Field(min_length=1, examples=[["CT"]])]] = None
+    """In `ops` the scans, in `output.ops` the targets, that the operation is for; others it leaves alone. null: all."""
+
+
+class N4(Operation):
     """N4 bias field correction (Tustison 2010), inside the mask where there is one."""
 
     op: Literal["n4"]
@@ -174,7 +181,7 @@ class N4(Section):
     """Convergence threshold."""
 
 
-class Clip(Section):
+class Clip(Operation):
     """Limit values to low..high; null leaves that side open."""
 
     op: Literal["clip"]
@@ -195,7 +202,7 @@ class Clip(Section):
         return self
 
 
-class ClipPercentile(Section):
+class ClipPercentile(Operation):
     """Limit values to their own percentiles (linear interpolation between ranks) over `scope`."""
 
     op: Literal["clip_percentile"]
@@ -216,7 +223,7 @@ class ClipPercentile(Section):
         return self
 
 
-class MinMax(Section):
+class MinMax(Operation):
     """Map the smallest and largest value of `scope` onto `to`. A constant region becomes zeros."""
 
     op: Literal["minmax"]
@@ -229,7 +236,7 @@ class MinMax(Section):
     """What the smallest and the largest value become."""
 
 
-class ZScore(Section):
+class ZScore(Operation):
     """Subtract the mean and divide by the standard deviation of `scope`. A constant region becomes zeros."""
 
     op: Literal["zscore"]
@@ -240,7 +247,7 @@ class ZScore(Section):
     """Where the values are taken from: `all` of the array at that stage, the `mask`, or the `foreground`."""
 
 
-class Linear(Section):
+class Linear(Operation):
     """x * scale + offset."""
 
     op: Literal["linear"]
@@ -253,7 +260,7 @@ class Linear(Section):
     """What is added after."""
 
 
-class Power(Section):
+class Power(Operation):
     """sign(x) * |x| ** exponent."""
 
     op: Literal["power"]
@@ -264,7 +271,7 @@ class Power(Section):
     """The power."""
 
 
-class Exp(Section):
+class Exp(Operation):
     """e ** (exponent * x)."""
 
     op: Literal["exp"]
@@ -275,7 +282,7 @@ class Exp(Section):
     """Factor of x in the exponent."""
 
 
-class BorderZero(Section):
+class BorderZero(Operation):
     """Set the outermost voxels of each tile, in plane, to 0."""
 
     op: Literal["border_zero"]
@@ -287,7 +294,7 @@ class BorderZero(Section):
 
 
 class Resize(Section):
-    """Resize each tile; undone right after the network, before the output operations."""
+    """Resize each tile, of every scan; undone right after the network, before the output operations."""
 
     op: Literal["resize"]
     """Name of the operation."""
@@ -299,7 +306,7 @@ class Resize(Section):
     """How, there and back. `area` goes back linearly."""
 
 
-class ScaleToInput(Section):
+class ScaleToInput(Operation):
     """Back into the range of the whole source volume as read. `max`: x * max. `range`: x * (max - min) + min."""
 
     op: Literal["scale_to_input"]

@@ -48,6 +48,9 @@ OPS = (
     *(schema.N4, schema.Clip, schema.ClipPercentile, schema.MinMax, schema.ZScore, schema.Linear, schema.Power),
     *(schema.Exp, schema.BorderZero, schema.Resize, schema.ScaleToInput),
 )
+MODALITIES = (
+    f"Every one but `resize` may also name `modalities`. {schema.Operation.model_fields['modalities'].description}"
+)
 STEPS = (schema.RemoveSmall, schema.LargestComponent, schema.FillHoles)
 
 
@@ -92,6 +95,7 @@ def ops_table(ops: tuple[type, ...]) -> str:
         stages = stage.get("enum") or [stage.get("const", "-")]
         said = ", ".join(f"**`{s}`**" if s == stage.get("default") and len(stages) > 1 else f"`{s}`" for s in stages)
         name = fields.pop("op")["const"]
+        fields.pop("modalities", None)  # said once, above the table
         parameters = "<br>".join(
             f"`{key}`: {kind_of(field)}; {default_of(field)}. {' '.join(field['description'].split())}"
             for key, field in fields.items()
@@ -107,7 +111,9 @@ def reference() -> str:
     for title, section in SECTIONS:
         parts.append(f"### {title}\n\n{' '.join((section.__doc__ or '').split())}\n\n{table(section)}\n")
         if section is schema.Mask:
-            parts.append("### `ops[]` and `output.ops[]`\n\nThe default stage is in bold.\n\n" + ops_table(OPS) + "\n")
+            parts.append(
+                f"### `ops[]` and `output.ops[]`\n\nThe default stage is in bold. {MODALITIES}\n\n{ops_table(OPS)}\n"
+            )
         if section is schema.Segmentation:
             parts.append("### `segmentation.postprocess[]`\n\n" + ops_table(STEPS).replace("| stage |", "| |") + "\n")
     return "\n".join(parts)

@@ -65,6 +65,8 @@ def faults(**overrides: Any) -> list[Fault]:
         ({"ops": [{"op": "resize", "size": [8, 8]}], "sampler": PATCH}, "ops[0].size", "error"),
         ({"ops": [{"op": "resize", "size": [8, 8]}, {"op": "resize", "size": [9, 9]}]}, "ops", "error"),
         ({"ops": [{"op": "minmax"}, {"op": "n4"}]}, "ops[1].stage", "warning"),
+        ({"ops": [{"op": "minmax", "modalities": ["T1", "CT"]}]}, "ops[0].modalities", "error"),
+        ({"output": {"ops": [{"op": "exp", "modalities": ["T1"]}]}}, "output.ops[0].modalities", "error"),
         ({"ops": [{"op": "exp", "stage": "tile"}, {"op": "exp"}]}, "ops[1].stage", "warning"),
         ({"output": {"ops": [{"op": "exp"}, {"op": "exp", "stage": "tile"}]}}, "output.ops[1].stage", "warning"),
         # what goes in
@@ -161,6 +163,11 @@ def test_sections_that_contradict_each_other_are_one_fault(overrides: dict, wher
         {"fusion": "median", "sampler": {"axes": [0, 1, 2]}},
         {"sampler": {"skip_empty": "background"}, "targets": {"T2": MR}},
         {"sources": [{"modality": "CT"}], "geometry": {"pad_multiple": 16, "pad_value": -1024}},
+        {
+            "sources": [{"modality": "CT"}, {"modality": "T1"}],
+            "geometry": {"pad_multiple": 16},
+            "ops": [{"op": "linear", "stage": "native", "scale": 0.001, "offset": 1, "modalities": ["CT"]}],
+        },
         {"fusion": "gaussian", "sampler": {**PATCH, "overlap": 0.5}},
         {"ops": [{"op": "resize", "size": [8, 8, 8]}], "sampler": PATCH},
         {"ops": [{"op": "n4"}, {"op": "clip", "stage": "native", "low": 0}, {"op": "minmax"}, {"op": "border_zero"}]},

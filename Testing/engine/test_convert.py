@@ -388,6 +388,26 @@ def test_a_missing_joint_input_is_asked_for_or_stands_as_zeros(tmp_path: Path) -
     np.testing.assert_array_equal(voxels(result.image), voxels(t1))
 
 
+@pytest.mark.parametrize("stage", ["native", "grid", "tile"])
+def test_an_operation_that_names_modalities_leaves_others_alone(tmp_path: Path, stage: str) -> None:
+    """CT in HU to 0..1 and an MR as it is, in one network; a target in HU and one that is not."""
+    double, halve = {"op": "linear", "stage": stage, "scale": 2}, {"op": "linear", "stage": stage, "scale": 0.5}
+    folder = write_bundle(
+        tmp_path / "any",
+        lambda path: graphs.with_inputs(path, {"to": ("batch", 2)}),
+        sources=[{"modality": "CT"}, {"modality": "T1"}],
+        targets={m: {"units": "arbitrary", "background": 0, "window": 1, "level": 0} for m in ("CT", "T1")},
+        ops=[{**double, "modalities": ["CT"]}, {"op": "linear", "stage": stage, "offset": 1}],
+        inputs=[{"name": "image"}, {"name": "to", "role": "target_code", "order": ["T1", "CT"]}],
+        output={"ops": [{**halve, "modalities": ["CT"]}]},
+    )
+    image = noise(sitk.Image([4, 5, 20], sitk.sitkFloat32))
+    for source, target in (("CT", "T1"), ("T1", "CT"), ("CT", "CT"), ("T1", "T1")):
+        seen = voxels(image) * (2 if source == "CT" else 1) + 2  # 1 by the operation, 1 by the sum of the code
+        result = convert({source: image}, Bundle.load(folder), target=target)
+        np.testing.assert_allclose(voxels(result.image), seen * (0.5 if target == "CT" else 1), rtol=1e-5)
+
+
 def test_scans_under_one_name_are_the_channels_of_one_input(tmp_path: Path) -> None:
     folder = write_bundle(
         tmp_path / "stacked",
