@@ -15,7 +15,6 @@ pytest.importorskip("lightning_fabric", reason="training needs the extra `traini
 sys.path.insert(0, str(Path(__file__).parent))
 
 from small_head import small_labels
-
 from training.simulation.anatomy import Head, head_from_labels
 
 
@@ -27,14 +26,16 @@ def head() -> Head:
 
 @pytest.fixture(scope="session")
 def cases(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with three packed cases of the small head."""
+    """A folder with three packed cases of the small head, CT, T1, T2 and FLAIR."""
+    from modality_conversion.modality import Modality
     from training.data.cases import write_case
-    from training.data.scale import normalise_source, normalise_target
-    from training.simulation.case import CaseSettings, simulate
+    from training.simulation.case import simulate
+    from training.simulation.settings import CaseSettings
 
     folder = tmp_path_factory.mktemp("cases")
+    wanted = (Modality.CT, Modality.T1, Modality.T2, Modality.FLAIR)
     for number in range(3):
-        case = simulate(head, CaseSettings(stripped=0.3), np.random.default_rng(number))
-        target = normalise_target(case.target, case.region)
-        write_case(folder / f"case_{number}", normalise_source(case.source), target, case.region, {})
+        case = simulate(head, CaseSettings(sources=wanted, stripped=0.3), np.random.default_rng(number))
+        about = {"person": f"person {number}", "origin": "simulated", **case.about}
+        write_case(folder / f"case_{number}", case.sources, case.targets, case.region, about, case.tissue)
     return folder

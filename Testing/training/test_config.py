@@ -59,17 +59,24 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_configuration_is_valid_and_names_no_path_of_one_machine(path: Path) -> None:
     project = read_project(path)
+    assert project.train is not None
     assert project.train.stages[-1].until == 1
+    assert project.recipe is not None
+    pools = project.recipe.options["pools"]
+    assert all(set(stage.mix) <= set(pools) for stage in project.train.stages)
+    assert project.recipe.options["validation"] not in project.train.stages[-1].mix
     text = path.read_text(encoding="utf-8")
     assert "/work" not in text
     assert "/home" not in text
 
 
 def test_an_unknown_recipe_and_an_unknown_recipe_option_are_refused(tmp_path: Path) -> None:
-    text = SHIPPED[0].read_text(encoding="utf-8")
+    text = next(path for path in SHIPPED if path.stem == "t1_to_t2").read_text(encoding="utf-8")
     path = tmp_path / "some.yaml"
     path.write_text(text.replace("name: slab_regression", "name: alchemy"), encoding="utf-8")
-    with pytest.raises(ConfigError, match="no recipe 'alchemy'; there are: slab_regression"):
+    with pytest.raises(
+        ConfigError, match="no recipe 'alchemy'; there are: conditional, slab_regression, volume_regression"
+    ):
         read_project(path)
     path.write_text(text.replace("validation: held_out", "validatoin: held_out"), encoding="utf-8")
     with pytest.raises(ConfigError, match="validatoin: there is no such option"):
@@ -80,7 +87,8 @@ def test_every_option_is_documented() -> None:
     for path in Path(training.__file__).parent.rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
-            if not (isinstance(node, ast.ClassDef) and any(getattr(b, "id", "") == "Settings" for b in node.bases)):
+            bases = [getattr(base, "id", "") for base in node.bases] if isinstance(node, ast.ClassDef) else []
+            if not (isinstance(node, ast.ClassDef) and any(base.endswith(("Settings", "Source")) for base in bases)):
                 continue
             body = node.body
             for field, following in zip(body, [*body[1:], None], strict=True):
@@ -99,4 +107,4 @@ def test_a_wrong_configuration_ends_in_one_line_and_exit_1(tmp_path: Path, monke
 def test_the_verbs_are_listed() -> None:
     result = CliRunner().invoke(cli.app, ["--help"])
     assert result.exit_code == 0
-    assert all(verb in result.output for verb in ("simulate", "train", "evaluate", "export"))
+    assert all(verb in result.output for verb in ("simulate", "qc", "train", "evaluate", "export"))

@@ -1,4 +1,4 @@
-"""Heads made from label maps: anatomy, relation of the two contrasts, scanner, reproducibility."""
+"""Heads made from label maps: anatomy, details, deformation, whole cases, reproducibility."""
 
 from __future__ import annotations
 
@@ -8,25 +8,47 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+
+from modality_conversion.modality import Modality
 from small_head import small_labels, write_labels
-
-from training.data.regions import Region
-from training.simulation.anatomy import Deformation, Head, deform, read_labels
-from training.simulation.case import Case, CaseSettings, simulate
+from training.config import ConfigError
+from training.data.regions import BRAIN_REGIONS, Region, Tissue
+from training.simulation.ageing import shrink
+from training.simulation.anatomy import Deformation, Head, Mass, deform, head_from_labels, is_any, is_brain, read_labels
+from training.simulation.case import Case, simulate
 from training.simulation.fields import gaussian_blur, smooth_field
-from training.simulation.labels import is_brain, tissue_codes
-from training.simulation.outside import divide_soft_tissue, face_cut, stripped_brain
-from training.simulation.scanner import along, rician, slice_matrices
-from training.simulation.tissues import CODE
+from training.simulation.labels import tissue_codes
+from training.simulation.outside import add_details, face_cut, stripped_brain
+from training.simulation.settings import CaseSettings
+from training.simulation.tissues import CAVITY, CODE
 
-PLAIN = CaseSettings(stripped=0, defaced=0, thick=0, lesions=0, tumor=0, noise=(0, 0), bias=(0, 0), blur=(0, 0))
+WHOLE = Deformation(partial=0)
+NOTHING = {
+    "healthy": 1.0,
+    "stripped": 0.0,
+    "defaced": 0.0,
+    "thick": 0.0,
+    "atrophy": 0.0,
+    "smaller": 0.0,
+    "fault": 0.0,
+    "disease": {},
+    "deformation": WHOLE,
+}
+PLAIN = CaseSettings.model_validate(
+    NOTHING | {"sources": ["T1"], "targets": ["T2"], "noise": [0, 0], "bias": [0, 0], "surface": [0, 0]}
+)
 
 
-def tissue(case: Case, volume: np.ndarray, low: float, high: float) -> float:
-    """Median of a volume where the target lies between two percentiles of the brain's."""
-    inside = case.region == Region.BRAIN
-    limits = np.percentile(case.target[inside], (low, high))
-    return float(np.median(volume[inside & (case.target >= limits[0]) & (case.target <= limits[1])]))
+def plain(**changes: object) -> CaseSettings:
+    """Settings under which nothing happens, but for `changes`."""
+    return CaseSettings.model_validate(PLAIN.model_dump() | changes)
+
+
+def made(head: Head, seed: int, **changes: object) -> Case:
+    return simulate(head, plain(**changes), np.random.default_rng(seed))
+
+
+# --- label maps -------------------------------------------------------------------------------------------------------
 
 
 def test_a_label_map_in_any_orientation_is_read_as_ras(tmp_path: Path) -> None:
@@ -37,105 +59,237 @@ def test_a_label_map_that_is_not_1_mm_is_refused_in_words(tmp_path: Path) -> Non
     image = sitk.GetImageFromArray(small_labels())
     image.SetSpacing((2, 2, 2))
     sitk.WriteImage(image, str(tmp_path / "labels.nii.gz"))
-    with pytest.raises(ValueError, match="must be 1 mm"):
+    with pytest.raises(ConfigError, match="must be 1 mm"):
         read_labels(tmp_path / "labels.nii.gz")
 
 
-def test_a_label_without_a_tissue_is_refused_by_number() -> None:
-    with pytest.raises(ValueError, match=r"\[999\]"):
-        tissue_codes(np.array([0, 2, 999]))
+def test_a_scan_in_the_place_of_a_label_map_is_refused_in_words(tmp_path: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((8, 8, 8), 1.5, np.float32)), str(tmp_path / "t1.nii.gz"))
+    with pytest.raises(ConfigError, match="not whole numbers"):
+        read_labels(tmp_path / "t1.nii.gz")
+
+
+def test_a_file_that_is_no_image_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "labels.nii.gz").write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_labels(tmp_path / "labels.nii.gz")
+
+
+def test_a_label_without_a_tissue_is_refused_by_number_and_can_be_given_one() -> None:
+    labels = np.array([0, 2, 999])
+    with pytest.raises(ConfigError, match=r"\[999\].*extra_labels"):
+        tissue_codes(labels)
+    assert tissue_codes(labels, {999: "fat"}).tolist() == [CODE["air"], CODE["white_matter"], CODE["fat"]]
+    with pytest.raises(ConfigError, match="no tissue cheese"):
+        tissue_codes(labels, {999: "cheese"})
+
+
+def test_unknown_labels_are_refused_before_any_work_is_done() -> None:
+    labels = small_labels()
+    labels[0, 0, 0] = 1234
+    with pytest.raises(ConfigError, match="1234"):
+        head_from_labels(labels)
+
+
+def test_a_label_map_without_a_brain_is_refused() -> None:
+    labels = np.where(np.isin(small_labels(), (507, 511, 515)), small_labels(), 0)
+    with pytest.raises(ConfigError, match="no brain"):
+        head_from_labels(labels)
+    with pytest.raises(ConfigError, match="empty"):
+        head_from_labels(np.zeros((20, 20, 20), int))
+
+
+# --- anatomy ----------------------------------------------------------------------------------------------------------
 
 
 def test_distances_are_in_millimetres(head: Head) -> None:
-    centre = tuple(n // 2 for n in head.labels.shape)
-    assert head.to_brain[centre] < -15
-    surface = np.argwhere(head.labels == 511)[0]
-    assert 0 <= head.depth[tuple(surface)] < 4
+    centre = tuple(n // 2 for n in head.shape)
+    assert -24 < float(head.distance("to_brain")[centre]) < -15
+    assert float(head.distance("to_ventricle")[centre]) < 1
+    skin = tuple(is_any(head.codes, ("skin",)).nonzero()[0].tolist())
+    assert 0 <= float(head.distance("depth")[skin]) < 4
+    bone = is_any(head.codes, ("cortical_bone", "diploe"))
+    assert 1 < float(head.distance("in_bone")[bone].median()) < 3
+    left = is_any(head.codes, ("grey_matter",))
+    left[..., head.shape[2] // 2 :] = False
+    assert (head.distance("side")[left] < 0).float().mean() > 0.9
 
 
-def test_the_same_seed_gives_the_same_case_and_another_seed_another(head: Head) -> None:
-    first, again, other = (simulate(head, CaseSettings(), np.random.default_rng(seed)) for seed in (5, 5, 6))
-    assert np.array_equal(first.source, again.source)
-    assert np.array_equal(first.target, again.target)
-    assert first.source.shape != other.source.shape or not np.array_equal(first.source, other.source)
+def test_air_inside_the_head_is_told_from_air_around_it() -> None:
+    labels = small_labels()
+    labels[34:38, 58:62, 34:38] = 0  # closed in by soft tissue
+    labels[20, 20, 20] = 0  # a pit that a segmentation left
+    head = head_from_labels(labels, margin=4)
+    assert is_any(head.codes, (CAVITY,)).sum() == 64
+    assert not is_any(head.codes, (CAVITY,))[:24, :24, :24].any()
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_fluid_is_bright_on_the_target_and_dark_on_the_source(head: Head, seed: int) -> None:
-    case = simulate(head, PLAIN, np.random.default_rng(seed))
-    assert tissue(case, case.target, 90, 100) > 1.8 * tissue(case, case.target, 5, 40)
-    assert tissue(case, case.source, 90, 100) < 0.7 * tissue(case, case.source, 5, 40)
+def test_details_lie_where_they_belong(head: Head) -> None:
+    rng = np.random.default_rng(0)
+    detailed = add_details(head, rng)
+    depth = {name: float(head.distance("depth")[detailed.within(name)].mean()) for name in ("skin", "fat", "diploe")}
+    assert depth["skin"] < depth["fat"] < depth["diploe"]
+    assert detailed.within("dura").any()
+    assert float(head.distance("to_bone")[detailed.within("dura")].median()) < 3
+    assert (detailed.within("white_matter") == head.within("white_matter")).float().mean() > 0.99
+    assert not (is_brain(head.codes) & detailed.within("fat", "muscle", "skin", "cortical_bone")).any()
 
 
-def test_lesions_and_masses_brighten_the_target_and_are_marked(head: Head) -> None:
-    settings = PLAIN.model_copy(update={"lesions": 1.0, "tumor": 1.0})
-    case = simulate(head, settings, np.random.default_rng(3))
-    lesion, brain = case.region == Region.LESION, case.region == Region.BRAIN
-    assert lesion.sum() > 20
-    assert np.median(case.target[lesion]) > np.median(case.target[brain])
-    assert np.isfinite(case.source).all()
-    assert np.isfinite(case.target).all()
+def test_deformation_keeps_the_tissues_and_the_whole_brain(head: Head) -> None:
+    for seed in range(3):
+        moved = deform(head, WHOLE, np.random.default_rng(seed))
+        assert set(moved.codes.unique().tolist()) <= set(head.codes.unique().tolist())
+        brain = is_brain(moved.codes)
+        assert 0.6 < float(brain.sum() / is_brain(head.codes).sum()) < 1.6
+        assert not brain[:, 0].any()
+        assert not brain[:, -1].any()
+        assert float(moved.distance("to_brain")[brain].median()) < 0
 
 
-def test_a_stripped_case_is_exactly_zero_outside_the_brain_on_both(head: Head) -> None:
-    case = simulate(head, PLAIN.model_copy(update={"stripped": 1.0}), np.random.default_rng(1))
-    outside = case.region == Region.BACKGROUND
-    assert outside.mean() > 0.3
-    assert np.abs(case.source[outside]).max() == 0
-    assert np.abs(case.target[outside]).max() == 0
+def test_a_partial_field_of_view_shows_a_part_of_the_brain(head: Head) -> None:
+    everything = int(is_brain(head.codes).sum())
+    for seed in range(6):
+        part = deform(head, Deformation(partial=1, scale=0), np.random.default_rng(seed))
+        assert 0.1 * everything < int(is_brain(part.codes).sum()) < 0.98 * everything
+
+
+def test_a_mass_makes_room_for_itself_and_leaves_the_skull_in_place(head: Head) -> None:
+    still = Deformation(partial=0, rotation=0, scale=0, shear=0, elastic=0)
+    place = np.array(head.shape) / 2 + [6, 0, 8]
+    without = deform(head, still, np.random.default_rng(1))
+    grown = deform(head, still, np.random.default_rng(1), Mass(place, radius=7, growth=0.8))
+    inside = grown.distance("to_mass") < 7
+    assert 0.6 < float(inside.sum()) / (4 / 3 * np.pi * 7**3) < 2.5  # tissue of that ball fills more than the ball now
+    bone = without.within("cortical_bone", "diploe") != grown.within("cortical_bone", "diploe")
+    assert float(bone.sum()) < 0.03 * float(without.within("cortical_bone", "diploe").sum())
+    assert float((without.codes != grown.codes).sum()) > 500
+
+
+def test_an_older_brain_has_more_fluid_and_less_cortex(head: Head) -> None:
+    grown_old = [shrink(head, np.random.default_rng(seed)) for seed in range(4)]
+    fluid = [int(old.within("csf", "ventricle").sum()) for old in grown_old]
+    assert max(fluid) > 1.1 * int(head.within("csf", "ventricle").sum())
+    assert all(int(old.within("grey_matter").sum()) <= int(head.within("grey_matter").sum()) for old in grown_old)
 
 
 def test_a_defaced_head_keeps_its_brain(head: Head) -> None:
     for seed in range(3):
         kept = face_cut(head, np.random.default_rng(seed))
-        assert kept[is_brain(head.labels)].all()
+        assert kept[is_brain(head.codes)].all()
         assert not kept.all()
 
 
 def test_a_stripping_mask_covers_most_of_the_brain_and_no_eye(head: Head) -> None:
-    mask = stripped_brain(head, np.random.default_rng(0))
-    assert mask[is_brain(head.labels)].mean() > 0.9
-    assert not mask[head.labels == 506].any()
+    shares = []
+    for seed in range(5):
+        mask = stripped_brain(head, np.random.default_rng(seed))
+        shares.append(float(mask[is_brain(head.codes)].float().mean()))
+        assert not mask[head.within("eye")].any()
+        assert not mask[head.within("skin")].float().mean() > 0.05
+    assert min(shares) > 0.7
+    assert max(shares) > 0.95
 
 
-def test_soft_tissue_becomes_skin_outside_then_fat_then_muscle(head: Head) -> None:
-    tissues = divide_soft_tissue(tissue_codes(head.labels), head, np.random.default_rng(0))
-    depth = {name: head.depth[tissues == CODE[name]].mean() for name in ("skin", "fat")}
-    assert depth["skin"] < depth["fat"]
-    assert (tissues == CODE["fat"]).any()
+# --- cases ------------------------------------------------------------------------------------------------------------
 
 
-def test_deformation_keeps_the_labels_and_the_whole_brain(head: Head) -> None:
-    moved = deform(head, Deformation(), np.random.default_rng(2))
-    assert set(np.unique(moved.labels)) <= set(np.unique(head.labels))
-    brain = is_brain(moved.labels)
-    assert 0.6 < brain.sum() / is_brain(head.labels).sum() < 1.6
-    assert not brain[:, 0].any()
-    assert not brain[:, -1].any()
+def test_the_same_seed_gives_the_same_case_and_another_seed_another(head: Head) -> None:
+    first, again, other = (simulate(head, CaseSettings(), np.random.default_rng(seed)) for seed in (5, 5, 6))
+    for modality, volume in first.sources.items():
+        assert np.array_equal(volume, again.sources[modality])
+    for modality, volume in first.targets.items():
+        assert np.array_equal(volume, again.targets[modality])
+    assert first.about == again.about
+    assert first.region.shape != other.region.shape or not np.array_equal(first.region, other.region)
 
 
-def test_a_thick_slice_is_the_mean_of_its_planes_and_planes_between_slices_are_linear() -> None:
-    average, interpolate = slice_matrices(length=12, thickness=3, first=1)
-    volume = torch.arange(12.0)[:, None, None].expand(12, 2, 2) ** 2
-    slices = along(average, volume, 0)
-    assert slices[:, 0, 0].tolist() == pytest.approx([5 / 3, 50 / 3, 149 / 3, 302 / 3], rel=1e-5)
-    planes = along(interpolate, slices, 0)[:, 0, 0]
-    assert planes[4] == pytest.approx(50 / 3, rel=1e-5)
-    assert planes[5] == pytest.approx((2 * 50 / 3 + 149 / 3) / 3, rel=1e-5)
-    assert planes[0] == planes[1]  # beyond the first centre its value is repeated
+def test_every_contrast_can_be_source_and_target_and_stays_on_its_scale(head: Head) -> None:
+    all_of_them = ["CT", "T1", "T1CE", "T2", "FLAIR", "PD"]
+    settings = CaseSettings.model_validate({"sources": all_of_them, "targets": all_of_them})
+    for seed in range(3):
+        case = simulate(head, settings, np.random.default_rng(seed))
+        assert list(case.sources) == list(case.targets) == [Modality(name) for name in all_of_them]
+        for volume in case.sources.values():
+            assert volume.shape == case.region.shape
+            assert np.isfinite(volume).all()
+            assert volume.min() >= -1e-5
+            assert volume.max() <= 1 + 1e-5
+            assert volume.std() > 0.005
+        for modality, volume in case.targets.items():
+            assert np.isfinite(volume).all()
+            limits = (-1.024, 3.071) if modality is Modality.CT else (0, 1.25)
+            assert volume.min() >= limits[0]
+            assert volume.max() <= limits[1]
 
 
-@pytest.mark.parametrize(("thickness", "first"), [(2.7, 0.3), (5.0, 4.9), (3.0, 0.0)])
-def test_thick_slices_leave_a_constant_volume_as_it_is(thickness: float, first: float) -> None:
-    average, interpolate = slice_matrices(20, thickness, first)
-    assert interpolate @ (average @ np.ones(20)) == pytest.approx(np.ones(20), abs=1e-5)
+def test_only_so_many_sources_are_made_as_asked_for(head: Head) -> None:
+    seen = set()
+    for seed in range(8):
+        case = made(head, seed, sources=["CT", "T1", "T2", "FLAIR"], sources_per_case=2)
+        assert len(case.sources) == 2
+        seen |= set(case.sources)
+    assert len(seen) == 4
 
 
-def test_rician_noise_makes_air_positive_and_leaves_strong_signal_unbiased() -> None:
-    noisy = rician(torch.full((40, 40, 40), 10.0), 0.5, np.random.default_rng(0))
-    assert float(noisy.mean()) == pytest.approx(10, abs=0.05)
-    air = rician(torch.zeros(40, 40, 40), 0.5, np.random.default_rng(0))
-    assert float(air.mean()) == pytest.approx(0.5 * np.sqrt(np.pi / 2), rel=0.02)
+def test_a_modality_that_cannot_be_simulated_is_refused() -> None:
+    with pytest.raises(ValueError, match="name each once, out of CT"):
+        CaseSettings.model_validate({"sources": ["PET"]})
+    with pytest.raises(ValueError, match="nothing is known of hiccups"):
+        CaseSettings.model_validate({"disease": {"hiccups": 1}})
+
+
+@pytest.mark.parametrize("modality", ["T1", "CT"])
+def test_a_stripped_case_holds_nothing_outside_the_brain_on_any_contrast(head: Head, modality: str) -> None:
+    case = made(head, 1, stripped=1.0, negative=0.0, sources=[modality], targets=[modality])
+    outside = case.region == Region.BACKGROUND
+    assert outside.mean() > 0.3
+    source, target = case.sources[Modality(modality)][outside], case.targets[Modality(modality)][outside]
+    assert np.ptp(source) == 0
+    assert np.ptp(target) == 0
+    assert target[0] == (-1.0 if modality == "CT" else 0.0)
+    assert case.about["whole_head"] is False
+    assert not case.tissue[outside].any()
+
+
+def test_a_standardised_source_has_brain_darker_than_its_background(head: Head) -> None:
+    case = made(head, 2, stripped=1.0, negative=1.0)
+    background = case.sources[Modality.T1][case.region == Region.BACKGROUND]
+    assert np.ptp(background) == 0
+    assert 0.05 < background[0] < 0.95
+    assert case.about["protocols"]["T1"]["standardised"]
+
+
+def test_regions_and_tissues_tell_the_parts_of_a_head_apart(head: Head) -> None:
+    case = made(head, 0)
+    brain = np.isin(case.region, BRAIN_REGIONS)
+    assert set(np.unique(case.region)) == {Region.BACKGROUND, Region.HEAD, Region.BRAIN, Region.BONE}
+    for tissue in (Tissue.GREY, Tissue.WHITE):
+        assert brain[case.tissue == tissue].all()
+    assert (case.region[case.tissue == Tissue.BONE] == Region.BONE).all()
+    assert (case.region[case.tissue == Tissue.NONE] == Region.BACKGROUND).all()
+    assert {Tissue.FAT, Tissue.SOFT} <= set(np.unique(case.tissue[case.region == Region.HEAD]).tolist())
+
+
+def test_thick_slices_are_shared_by_a_case_and_its_targets_unless_mixed(head: Head) -> None:
+    names = ["T1", "T2", "FLAIR"]
+    shared = made(head, 4, thick=1.0, mixed=0.0, sources=names)
+    spacings = {tuple(shared.about["protocols"][name]["spacing"]) for name in names}
+    assert spacings == {tuple(shared.about["target_spacing"])}
+    assert max(spacings.pop()) >= 2
+    mixed = made(head, 4, thick=1.0, mixed=1.0, sources=names)
+    assert mixed.about["target_spacing"] == [1.0, 1.0, 1.0]
+    assert len({tuple(mixed.about["protocols"][name]["spacing"]) for name in names}) > 1
+
+
+def test_the_targets_of_two_people_have_one_scale_whatever_the_sources(head: Head) -> None:
+    medians = []
+    for seed in range(3):
+        case = made(head, seed, targets=["T1", "FLAIR"])
+        medians.append([float(np.median(v[np.isin(case.region, BRAIN_REGIONS)])) for v in case.targets.values()])
+    assert np.array(medians) == pytest.approx(np.array([[0.5, 0.4]] * 3), rel=0.02)
+
+
+# --- fields -----------------------------------------------------------------------------------------------------------
 
 
 def test_blurring_keeps_a_constant_and_the_sum_of_a_point() -> None:
@@ -143,8 +297,12 @@ def test_blurring_keeps_a_constant_and_the_sum_of_a_point() -> None:
     point = torch.zeros(15, 15, 15)
     point[7, 7, 7] = 1
     assert float(gaussian_blur(point, 0.8).sum()) == pytest.approx(1, abs=1e-5)
+    along_one = gaussian_blur(point, (0.0, 0.0, 0.8))
+    assert float(along_one[7, 7].sum()) == pytest.approx(1, abs=1e-5)
 
 
 def test_smooth_fields_are_smooth() -> None:
     field = smooth_field((40, 40, 40), 20, torch.Generator().manual_seed(0))[0]
     assert field.diff(dim=0).abs().mean() < 0.2 * field.std()
+    field = smooth_field((40, 40, 40), (2, 20, 20), torch.Generator().manual_seed(0))[0]
+    assert field.diff(dim=0).abs().mean() > 3 * field.diff(dim=1).abs().mean()

@@ -1,11 +1,12 @@
-"""Cases on disk: a folder of three arrays each, float16 and uint8, (z, y, x), opened as memory maps.
+"""Cases on disk: one folder each, a float16 or uint8 array in a file each, (z, y, x), opened as memory maps.
 
-`source.npy` is on the network's input scale, `target.npy` on its output scale, `region.npy` holds `Region` codes;
-`case.json` says where the case comes from.
+`source_<M>.npy` is modality M on the network's input scale, `target_<M>.npy` on its output scale (`data.scale`),
+`region.npy` holds `Region` codes, `tissue.npy`, where it is there, `Tissue` codes. `case.json` says what the case is. It
+is written last, so a folder with it is complete.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,41 +14,97 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modality_conversion.modality import Modality
+
+MARK = "case.json"
+"""The file that makes a folder a complete case."""
+
 
 @dataclass(frozen=True)
 class PackedCase:
-    """Memory-mapped arrays of one case, all of one shape (z, y, x)."""
+    """Memory-mapped arrays of one case, all of one shape (z, y, x), axes toward superior, anterior and right."""
 
     name: str
-    source: NDArray[np.float16]
-    target: NDArray[np.float16]
+    person: str
+    sources: dict[Modality, NDArray[np.float16]]
+    targets: dict[Modality, NDArray[np.float16]]
     region: NDArray[np.uint8]
+    tissue: NDArray[np.uint8] | None
     about: dict[str, Any]
+    """The content of `case.json`: `origin`, `spacing` (z, y, x; mm), `whole_head`, and what the writer added."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x)."""
+        depth, height, width = self.region.shape
+        return depth, height, width
 
 
 def write_case(
     folder: Path,
-    source: NDArray[np.floating],
-    target: NDArray[np.floating],
+    sources: Mapping[Modality, NDArray[np.floating]],
+    targets: Mapping[Modality, NDArray[np.floating]],
     region: NDArray[np.uint8],
-    about: dict[str, Any],
+    about: Mapping[str, Any],
+    tissue: NDArray[np.uint8] | None = None,
 ) -> None:
-    """Write a case; `case.json` comes last and marks it complete."""
+    """Write a case; an older one in its place is replaced, and is no case while that goes on.
+
+    `about` must name the `person` and the `origin`; `spacing` and `whole_head` have the defaults 1 mm and True.
+    """
+    for needed in ("person", "origin"):
+        if needed not in about:
+            raise ValueError(f"The case {folder.name} does not say its {needed!r}.")
+    arrays: dict[str, NDArray[Any]] = {"region": region.astype(np.uint8)}
+    if tissue is not None:
+        arrays["tissue"] = tissue.astype(np.uint8)
+    for kind, volumes in (("source", sources), ("target", targets)):
+        arrays |= {f"{kind}_{modality}": volume.astype(np.float16) for modality, volume in volumes.items()}
+    for name, array in arrays.items():
+        if array.shape != region.shape:
+            raise ValueError(f"The case {folder.name} has {name} of shape {array.shape}, its region {region.shape}.")
+        if not np.isfinite(array).all():
+            raise ValueError(f"The case {folder.name} has values in {name} that are not numbers.")
+
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "source.npy", source.astype(np.float16))
-    np.save(folder / "target.npy", target.astype(np.float16))
-    np.save(folder / "region.npy", region.astype(np.uint8))
-    (folder / "case.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    (folder / MARK).unlink(missing_ok=True)
+    for stale in folder.glob("*.npy"):
+        stale.unlink()
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    content = {
+        "name": folder.name,
+        "spacing": [1.0, 1.0, 1.0],
+        "whole_head": True,
+        **about,
+        "sources": [str(modality) for modality in sources],
+        "targets": [str(modality) for modality in targets],
+    }
+    unfinished = folder / f"{MARK}.tmp"
+    unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    unfinished.replace(folder / MARK)
 
 
 def read_case(folder: Path) -> PackedCase:
     """Open a case without loading it."""
-    source, target, region = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("source", "target", "region"))
-    about = json.loads((folder / "case.json").read_text(encoding="utf-8"))
-    return PackedCase(folder.name, source, target, region, about)
+    about = json.loads((folder / MARK).read_text(encoding="utf-8"))
+
+    def opened(name: str) -> NDArray[Any]:
+        array: NDArray[Any] = np.load(folder / f"{name}.npy", mmap_mode="r")
+        return array
+
+    return PackedCase(
+        name=folder.name,
+        person=about["person"],
+        sources={Modality(name): opened(f"source_{name}") for name in about["sources"]},
+        targets={Modality(name): opened(f"target_{name}") for name in about["targets"]},
+        region=opened("region"),
+        tissue=opened("tissue") if (folder / "tissue.npy").is_file() else None,
+        about=about,
+    )
 
 
 def complete_cases(folder: Path) -> Iterator[PackedCase]:
     """All complete cases below a folder, by name."""
-    for mark in sorted(folder.glob("*/case.json")):
+    for mark in sorted(folder.glob(f"*/{MARK}")):
         yield read_case(mark.parent)

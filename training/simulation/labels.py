@@ -3,15 +3,20 @@
 Brain: FreeSurfer's numbers. Outside the brain: read off by eye and by volume (506: 13 mL, two eyes), not documented.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
+from training.config import ConfigError
 from training.simulation.tissues import AIR, CODE
 
 LABELS_OF_TISSUE: dict[str, tuple[int, ...]] = {
     "white_matter": (2, 41, 85),
+    "leukoaraiosis": (25, 57, 77),
     "grey_matter": (3, 42, 18, 54, 26, 58),
-    "csf": (4, 5, 14, 15, 24, 43, 44, 72),
+    "csf": (24,),
+    "ventricle": (4, 5, 14, 15, 43, 44, 72),
     "cerebellar_white": (7, 46),
     "cerebellar_cortex": (8, 47),
     "thalamus": (10, 49),
@@ -21,34 +26,48 @@ LABELS_OF_TISSUE: dict[str, tuple[int, ...]] = {
     "brain_stem": (16, 512),
     "hippocampus": (17, 53),
     "ventral_dc": (28, 60),
-    "ms_lesion": (25, 57, 77),
-    "tumor": (136, 137, 163, 164),  # choroid plexus: close to tumor in PD, T1 and T2
-    "blood": (30, 62, 502, 514),
+    "choroid": (31, 63, 136, 137, 163, 164),
+    "artery": (502,),
+    "vein": (30, 62, 514),
     "eye": (506,),
-    "muscle": (507, 508, 530),
+    "soft": (507, 530),
+    "muscle": (508,),  # of the eye
     "mucosa": (509,),
     "skin": (511,),
     "cortical_bone": (515,),
-    "marrow": (516,),
+    "diploe": (516,),
 }
-CSF_LABEL, SOFT_TISSUE, SKIN, EYE = 24, 507, 511, 506
-FIRST_LABEL_OUTSIDE_BRAIN = 500
-
-_LABEL_COUNT = 600
-_TISSUE_OF_LABEL = np.full(_LABEL_COUNT, CODE[AIR], np.uint8)
-for _tissue, _labels in LABELS_OF_TISSUE.items():
-    _TISSUE_OF_LABEL[list(_labels)] = CODE[_tissue]
+LEFT = (2, 3, 4, 7, 8, 10, 11, 12, 13, 17, 18, 26, 28)
+"""Labels of the left half of the brain."""
+RIGHT = (41, 42, 43, 46, 47, 49, 50, 51, 52, 53, 54, 58, 60)
 
 
-def tissue_codes(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """The tissue code of every voxel of a label map; an unknown label is refused."""
-    known = {0, *(label for group in LABELS_OF_TISSUE.values() for label in group)}
-    strange = sorted(set(np.unique(labels).tolist()) - known)
+class UnknownLabelError(ConfigError):
+    """A label map has numbers whose tissue nobody has said."""
+
+
+def tissue_codes(labels: NDArray[np.integer], extra: Mapping[int, str] | None = None) -> NDArray[np.uint8]:
+    """The tissue code of every voxel of a label map; an unknown label is refused.
+
+    `extra` names the tissue of further labels, or of known ones anew; `air` is one too.
+    """
+    meaning = {label: tissue for tissue, group in LABELS_OF_TISSUE.items() for label in group}
+    meaning |= {0: AIR, **(extra or {})}
+    wrong = sorted(set(meaning.values()) - set(CODE))
+    if wrong:
+        raise ConfigError(f"There is no tissue {', '.join(wrong)}; there are: {', '.join(CODE)}.")
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+    if high - low > 10**6:
+        raise UnknownLabelError(f"The label map has values from {low} to {high}; it is no label map.")
+    counts = np.bincount((labels - low).ravel(), minlength=high - low + 1)
+    present = np.flatnonzero(counts) + low
+    strange = sorted(set(present.tolist()) - set(meaning))
     if strange:
-        raise ValueError(f"The label map has labels whose tissue is not known: {strange}.")
-    return _TISSUE_OF_LABEL[labels]
-
-
-def is_brain(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Brain tissue with its ventricles, without the CSF around it and without the cord below."""
-    return (labels > 0) & (labels < FIRST_LABEL_OUTSIDE_BRAIN) & (labels != CSF_LABEL)
+        raise UnknownLabelError(
+            f"The label map has labels whose tissue is not known: {strange}. "
+            "Say in `extra_labels` which tissue each is, or `air` for none."
+        )
+    table = np.zeros(high - low + 1, np.uint8)
+    for label in present.tolist():
+        table[label - low] = CODE[meaning[label]]
+    return table[labels - low]

@@ -82,3 +82,22 @@ class Mprage:
         steady = end / (1 - slope)  # m just before each inversion
         middle = (start - free_before * steady) * half + plateau * (1 - half)
         return np.asarray(pd) * np.sin(np.deg2rad(self.flip)) * np.abs(middle) * np.exp(-self.te / np.asarray(t2))
+
+
+@dataclass(frozen=True)
+class InversionRecovery:
+    """Inversion, then a (turbo) spin echo: PD |1 - 2 e^(-TI/T1) + e^(-TR/T1)| e^(-TE/T2). FLAIR nulls CSF by TI."""
+
+    tr: float
+    ti: float
+    te: float
+
+    def __call__(self, pd: ArrayLike, t1: ArrayLike, t2: ArrayLike) -> Array:
+        t1 = np.asarray(t1)
+        recovered = np.abs(1 - 2 * np.exp(-self.ti / t1) + np.exp(-self.tr / t1))
+        return np.asarray(pd) * recovered * np.exp(-self.te / np.asarray(t2))
+
+
+def null_time(tr: float, t1: float) -> float:
+    """The TI in ms at which a tissue of this T1 gives no signal, at this TR."""
+    return float(t1 * np.log(2 / (1 + np.exp(-tr / t1))))

@@ -1,0 +1,114 @@
+"""Simulated cases on the disk: who is in which part, going on after a stop, slices, the picture, bad label maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from small_head import small_labels, write_labels
+from test_simulation import NOTHING
+from training.config import ConfigError
+from training.data.cases import complete_cases
+from training.data.split import read_split
+from training.project import Project
+from training.simulation.command import run
+from training.simulation.pack import person_of, plan, simulate_all
+from training.simulation.preview import best_slice
+from training.simulation.settings import SimulateSettings
+
+QUICK = NOTHING | {"sources": ["T1", "CT"], "targets": ["T2"]}
+
+
+def settings(folder: Path, **changes: object) -> SimulateSettings:
+    given = {"labels": folder / "labels", "cases": folder / "cases", "counts": {"training": 2}, "case": QUICK}
+    return SimulateSettings.model_validate(given | changes)
+
+
+def test_label_maps_are_planned_by_the_split_and_strangers_are_written_into_one(tmp_path: Path) -> None:
+    for name in ("training_seg_01", "training_seg_20"):
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "labels" / f"{name}.nii.gz").touch()
+    wanted = settings(tmp_path, counts={"training": 3, "test": 1})
+    shipped = {batch.person: batch.folder.name for batch in plan(wanted)}
+    assert shipped == {"labels 1": "training", "labels 20": "test"}
+    assert not (tmp_path / "cases" / "split.yaml").exists()
+    for number in range(5):
+        (tmp_path / "labels" / f"my head {number}.nii.gz").touch()
+    mine = plan(settings(tmp_path, counts={"training": 1, "validation": 1, "test": 1}))
+    split = read_split(tmp_path / "cases" / "split.yaml")
+    assert len(mine) == 7
+    for batch in mine:
+        assert batch.folder.name == split.part_of(person_of(batch.label_map))
+    assert {batch.folder.name for batch in mine if "my head" in batch.label_map.name} >= {"training", "validation"}
+
+
+def test_a_folder_without_label_maps_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no folder"):
+        plan(settings(tmp_path))
+    (tmp_path / "labels").mkdir()
+    with pytest.raises(ConfigError, match="no label maps"):
+        plan(settings(tmp_path))
+
+
+def test_an_unknown_label_stops_the_whole_simulation_and_names_the_file(tmp_path: Path) -> None:
+    import SimpleITK as sitk
+
+    labels = small_labels()
+    labels[10, 10, 10] = 777
+    (tmp_path / "labels").mkdir()
+    sitk.WriteImage(sitk.GetImageFromArray(labels), str(tmp_path / "labels" / "training_seg_01.nii.gz"))
+    with pytest.raises(ConfigError, match=r"training_seg_01\.nii\.gz: .*777"):
+        list(simulate_all(plan(settings(tmp_path)), workers=1))
+
+
+def test_simulate_writes_cases_and_a_picture_and_leaves_alone_what_is_there(tmp_path: Path) -> None:
+    write_labels(tmp_path / "labels" / "training_seg_01.nii.gz")
+    project = Project(simulate=settings(tmp_path))
+    run(project, Console(quiet=True), workers=1)
+    folder = tmp_path / "cases" / "training"
+    cases = list(complete_cases(folder))
+    assert [case.name for case in cases] == ["training_seg_01_000", "training_seg_01_001"]
+    assert {case.person for case in cases} == {"labels 1"}
+    assert (tmp_path / "cases" / "preview.png").stat().st_size > 5000
+    about = cases[0].about
+    assert about["origin"] == "simulated"
+    assert about["label_map"] == "training_seg_01.nii.gz"
+    assert set(about["protocols"]) == {"T1", "CT"}
+
+    first = np.array(cases[0].targets[next(iter(cases[0].targets))])
+    untouched = (folder / "training_seg_01_001" / "case.json").stat().st_mtime_ns
+    (folder / "training_seg_01_000" / "case.json").unlink()
+    assert list(simulate_all(plan(settings(tmp_path)), workers=1)) == [1, 1]
+    again = next(complete_cases(folder))
+    assert np.array_equal(first, again.targets[next(iter(again.targets))])
+    assert (folder / "training_seg_01_001" / "case.json").stat().st_mtime_ns == untouched
+
+
+def test_cases_can_keep_some_neighbouring_slices_of_the_whole(tmp_path: Path) -> None:
+    from training.simulation.anatomy import head_from_labels
+    from training.simulation.case import simulate
+    from training.simulation.pack import keep_slices
+    from training.simulation.settings import CaseSettings
+
+    case = simulate(
+        head_from_labels(small_labels(), margin=4), CaseSettings.model_validate(QUICK), np.random.default_rng(0)
+    )
+    for seed in range(5):
+        part = keep_slices(case, 16, np.random.default_rng(seed))
+        first = part.about["first_slice"]
+        assert part.region.shape == (16, *case.region.shape[1:])
+        for modality, volume in part.sources.items():
+            assert np.array_equal(volume, case.sources[modality][first : first + 16])
+        assert np.array_equal(part.tissue, case.tissue[first : first + 16])
+    assert keep_slices(case, None, np.random.default_rng(0)) is case
+
+
+def test_the_picture_shows_the_slice_with_most_lesion() -> None:
+    region = np.full((6, 8, 8), 2, np.uint8)
+    region[0] = 0
+    assert best_slice(region) == 1
+    region[4, 2:7, 2:7] = 3
+    assert best_slice(region) == 4
