@@ -1,19 +1,17 @@
-"""Draws slabs of axial slices from packed cases, each draw ruled by its number, so that a resumed run goes on alike."""
+"""Draws slabs of axial slices from packed cases: neighbouring slices of the sources, the middle ones of the target."""
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from training.config import ConfigError, Settings
-from training.data.augment import SourceAugmentation, augment_source
-from training.data.cases import PackedCase, complete_cases
-from training.data.regions import Region
+from modality_conversion.modality import Modality
+from training.config import Settings
+from training.data.augment import augment_source
+from training.data.directions import Directions
+from training.data.pools import Drawn, Pools
 
 
 class SlabSettings(Settings):
@@ -22,121 +20,87 @@ class SlabSettings(Settings):
     crop: tuple[int, int] = (160, 192)
     """Height (back to front) and width (left to right) of the crop; multiples of 32."""
     batch: int = 8
-    """Slabs a step."""
+    """Slabs a step, of all processes together."""
     brain: float = 0.8
     """Fraction of slabs whose middle slice shows brain; the others are drawn from the whole case, neck and all."""
     workers: int = 1
-    """Processes that prepare slabs."""
-
-
-class PoolSettings(Settings):
-    """A folder of packed cases and how its sources are changed."""
-
-    folder: Path
-    """Folder of cases, as `simulate` writes it."""
-    augmentation: SourceAugmentation = SourceAugmentation()
-    """How far the source is changed at each draw."""
+    """Processes that prepare slabs; 0: the training process itself."""
 
 
 @dataclass(frozen=True)
-class Slab:
-    """`source` (context, H, W), `target` and `region` (outputs, H, W)."""
+class Box:
+    """Where a slab lies: its middle slice `z`, and its corner (which may lie outside the case; zeros stand there)."""
 
-    source: NDArray[np.float32]
-    target: NDArray[np.float32]
-    region: NDArray[np.uint8]
+    z: int
+    y: int
+    x: int
+    crop: tuple[int, int]
+
+    def cut(self, volume: NDArray[np.generic], count: int) -> NDArray[np.generic]:
+        """`count` slices around the middle one, (count, H, W). Beyond the ends the last slice is repeated, as in the engine."""
+        wanted = np.clip(np.arange(self.z - count // 2, self.z - count // 2 + count), 0, volume.shape[0] - 1)
+        parts, missing = [], [(0, 0)]
+        for start, length, size in zip((self.y, self.x), self.crop, volume.shape[1:], strict=True):
+            parts.append(slice(max(start, 0), max(min(start + length, size), 0)))
+            missing.append((max(-start, 0), max(start + length - size, 0)))
+        # Slices one by one: numpy is slow at mixing a list with ranges on a file.
+        kept = np.stack([volume[number, parts[0], parts[1]] for number in wanted])
+        return np.pad(kept, missing) if any(map(any, missing)) else kept
 
 
-def cut(case: PackedCase, z: int, context: int, outputs: int, window: tuple[slice, slice]) -> Slab:
-    """The slab whose middle slice is `z`; beyond the volume's ends the last slice is repeated, as the engine does."""
-    last = case.source.shape[0] - 1
-
-    def slices(volume: NDArray[np.generic], count: int) -> NDArray[np.generic]:
-        wanted = np.clip(np.arange(z - count // 2, z - count // 2 + count), 0, last)
-        return volume[wanted, window[0], window[1]]
-
-    return Slab(
-        slices(case.source, context).astype(np.float32),
-        slices(case.target, outputs).astype(np.float32),
-        np.asarray(slices(case.region, outputs)),
+def draw_box(drawn: Drawn, settings: SlabSettings, rng: np.random.Generator) -> Box:
+    """A random place; a case that is smaller than the crop stands in its middle, floor(half) before."""
+    depth, *plane = drawn.case.shape
+    first, last = drawn.brain if rng.random() < settings.brain else (0, depth - 1)
+    z = int(rng.integers(first, last + 1))
+    y, x = (
+        int(rng.integers(size - length + 1)) if size > length else -((length - size) // 2)
+        for size, length in zip(plane, settings.crop, strict=True)
     )
+    return Box(z, y, x, settings.crop)
 
 
-def _fit(array: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.generic]:
-    """Pad the last two axes with zeros up to `size`: floor(half) before, the rest after."""
-    missing = [max(0, want - have) for want, have in zip(size, array.shape[-2:], strict=True)]
-    return np.pad(array, [(0, 0), *((m // 2, m - m // 2) for m in missing)])
-
-
-class SlabDraws(Dataset[dict[str, Tensor]]):
-    """An endless, numbered series of random slabs from several pools, mixed by `shares`."""
+class SlabMaker:
+    """Makes an item: `source` (places * context, H, W), `target` and `region` (outputs, H, W), float32 and uint8;
+    `given` (places,) 1 for each source that is there; `wanted` the target's number among `targets`; `tissue` when asked for.
+    """
 
     def __init__(
         self,
-        pools: Mapping[str, PoolSettings],
-        shares: Mapping[str, float],
+        pools: Pools,
+        directions: Directions,
+        targets: tuple[Modality, ...],
         settings: SlabSettings,
+        *,
         context: int,
         outputs: int,
-        seed: int,
+        tissue: bool = False,
     ) -> None:
-        self.names = [name for name, share in shares.items() if share > 0]
-        unknown = set(self.names) - set(pools)
-        if unknown:
-            raise ConfigError(f"The mix names pools that the configuration does not have: {sorted(unknown)}.")
-        self.shares = np.array([shares[name] for name in self.names], float) / sum(shares[n] for n in self.names)
-        self.pools = pools
-        self.cases: dict[str, Sequence[PackedCase]] = {n: list(complete_cases(pools[n].folder)) for n in self.names}
-        for name, cases in self.cases.items():
-            if not cases:
-                raise ConfigError(
-                    f"The pool {name!r} has no cases in {pools[name].folder}. Run `python -m training simulate` first."
-                )
-        self.brain = {name: [brain_slices(case) for case in cases] for name, cases in self.cases.items()}
-        self.settings, self.context, self.outputs, self.seed = settings, context, outputs, seed
+        self.pools, self.directions, self.targets, self.settings = pools, directions, targets, settings
+        self.context, self.outputs, self.tissue = context, outputs, tissue
 
-    def __len__(self) -> int:
-        return 2**40
-
-    def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """The slab of this number: `source`, `target` (float32) and `region` (uint8)."""
-        rng = np.random.default_rng([self.seed, number])
-        name = self.names[rng.choice(len(self.names), p=self.shares)]
-        index = int(rng.integers(len(self.cases[name])))
-        case = self.cases[name][index]
-        first, last = self.brain[name][index] if rng.random() < self.settings.brain else (0, case.source.shape[0] - 1)
-        z = int(rng.integers(first, last + 1))
-        slab = cut(case, z, self.context, self.outputs, self._window(case, rng))
-        source = augment_source(slab.source, self.pools[name].augmentation, rng)
-        arrays = [_fit(array, self.settings.crop) for array in (source, slab.target, slab.region)]
-        if rng.random() < 0.5:
-            arrays = [array[..., ::-1] for array in arrays]
-        return {
-            key: torch.from_numpy(np.ascontiguousarray(array))
-            for key, array in zip(("source", "target", "region"), arrays, strict=True)
+    def __call__(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """A random item."""
+        drawn = self.pools.draw(rng)
+        case, direction = drawn.case, self.directions.draw(drawn.case, rng)
+        box = draw_box(drawn, self.settings, rng)
+        sources = []
+        for modality in direction.sources:
+            if modality is None:
+                sources.append(np.zeros((self.context, *box.crop), np.float32))
+                continue
+            scan = box.cut(case.sources[modality], self.context).astype(np.float32)
+            sources.append(augment_source(scan, drawn.augmentation, rng, modality))
+        arrays = {
+            "source": np.concatenate(sources),
+            "target": box.cut(case.targets[direction.target], self.outputs).astype(np.float32),
+            "region": box.cut(case.region, self.outputs),
         }
-
-    def _window(self, case: PackedCase, rng: np.random.Generator) -> tuple[slice, slice]:
-        """A random crop; where the case is smaller than the crop, all of it."""
-        height, width = self.settings.crop
-        y = int(rng.integers(max(1, case.source.shape[1] - height + 1)))
-        x = int(rng.integers(max(1, case.source.shape[2] - width + 1)))
-        return slice(y, y + height), slice(x, x + width)
-
-
-def batches(draws: SlabDraws, first: int) -> Iterator[dict[str, Tensor]]:
-    """Batches from draw number `first` on, without end."""
-    loader = DataLoader(
-        draws,
-        batch_size=draws.settings.batch,
-        sampler=range(first, len(draws)),
-        num_workers=draws.settings.workers,
-        prefetch_factor=4 if draws.settings.workers else None,
-    )
-    return iter(loader)
-
-
-def brain_slices(case: PackedCase) -> tuple[int, int]:
-    """The first and the last slice that shows brain."""
-    shown = np.flatnonzero((np.asarray(case.region) >= Region.BRAIN).any((1, 2)))
-    return int(shown[0]), int(shown[-1])
+        if self.tissue:
+            nothing = np.zeros((self.outputs, *box.crop), np.uint8)
+            arrays["tissue"] = nothing if case.tissue is None else box.cut(case.tissue, self.outputs)
+        if rng.random() < 0.5:  # heads are nearly alike left and right
+            arrays = {name: array[..., ::-1] for name, array in arrays.items()}
+        item = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        given = torch.tensor([float(modality is not None) for modality in direction.sources])
+        return item | {"given": given, "wanted": torch.tensor(self.targets.index(direction.target))}
