@@ -2,17 +2,62 @@
 
 from pathlib import Path
 
+from pydantic import Field, field_validator
+
 from training.config import Settings
+from training.data.layouts import AnySource
+from training.data.split import Part
+from training.evaluation.directions import Direction
+
+
+class LesionSettings(Settings):
+    """What counts as a lesion, as shown, as kept, and as invented. See `lesions.py`."""
+
+    smallest: float = Field(0.1, gt=0)
+    """Volume in mL below which a lesion is not looked at."""
+    visible: float = Field(0.1, gt=0)
+    """Least contrast to the surroundings, as a fraction of the scaled range, with which a real MR shows a lesion."""
+    visible_hu: float = Field(5.0, gt=0)
+    """The same for CT, in HU."""
+    kept: float = Field(0.5, gt=0)
+    """A lesion is found again if the synthetic scan has at least this fraction of its contrast."""
+    band: tuple[float, float] = (0.8, 1.25)
+    """Contrast ratios within these two count as right."""
+    false: float = Field(0.15, gt=0)
+    """An invented lesion stands out by this much more than the real scan does there, as a fraction of the scaled range."""
+    false_hu: float = Field(10.0, gt=0)
+    """The same for CT, in HU."""
+    depth: float = Field(5.0, ge=0)
+    """Invented lesions are looked for this many mm below the brain's surface and deeper, where there are no sulci's edges."""
 
 
 class EvaluateSettings(Settings):
-    """What is measured and where the figures go."""
+    """What is measured, on whom, and where the report goes."""
 
     folder: Path
-    """Folder for `figures.json`, `figures.md` and the pictures."""
-    simulated: Path | None = None
-    """Folder of packed simulated cases of the test part."""
-    longitudinal: Path | None = None
-    """Folder of the longitudinal set."""
-    mni: Path | None = None
-    """Folder of the set in MNI space."""
+    """Folder for `report.html`, `figures.json`, `figures.md` and the pictures."""
+    bundles: tuple[Path, ...] = ()
+    """Further bundles, measured side by side with the exported one on the same cases."""
+    cases: tuple[Path, ...] = ()
+    """Folders of packed cases of the test part, simulated or real, as `simulate` and `qc` write them: 1 mm, RAS."""
+    scans: tuple[AnySource, ...] = ()
+    """Folders of scans in their layouts, each scan taken on its own stored grid. Only people of `part` are measured on."""
+    split: Path | None = None
+    """File that says who is in which part. None: that of the section `data`, else the one that comes with this package."""
+    part: Part = "test"
+    """The part of the split that `scans` are taken from."""
+    directions: tuple[str, ...] = ()
+    """Conversions such as `T1->T2` or `T1+FLAIR->T2`. Empty: from each single scan to each other one that a bundle makes."""
+    most: int | None = Field(None, gt=0)
+    """At most this many cases of each folder, evenly picked; none: all."""
+    device: str = "auto"
+    """Where networks run: `auto`, `cpu`, `cuda:0`."""
+    lesions: LesionSettings = LesionSettings()
+    """What counts as a lesion."""
+
+    @field_validator("directions")
+    @classmethod
+    def _readable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            Direction.parse(text)
+        return value

@@ -1,159 +1,232 @@
-"""Writes the whole folder of a slab model: declaration, metadata, weights, card, golden pair; then asks the engine."""
+"""Writes the whole folder of a model: declaration, metadata, weights, card, golden pair; then asks the engine."""
 
-import hashlib
 import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import monai
 import numpy as np
-import onnxruntime
-import torch
 from torch import nn
 
 import modality_conversion.check as engine_check
+from modality_conversion.backends import open_backend
+from modality_conversion.bundle import is_bundle, sha256_of
+from modality_conversion.errors import ConversionError
 from modality_conversion.schema import ConversionSpec
-from training.data.scale import SOURCE_OPS
+from training.config import ConfigError
 from training.export.card import card
-from training.export.figures import quality
-from training.export.graph import ExportError, write_graph
+from training.export.figures import of_weights, quality
+from training.export.graph import (
+    TOLERANCE,
+    Example,
+    ExportError,
+    alternatives,
+    as_feeds,
+    compare_files,
+    run_onnx,
+    write_onnx,
+    write_torchscript,
+)
+from training.export.metadata import metadata
 from training.export.settings import ExportSettings
-from training.networks.slab import SlabNet
+from training.recipes.base import Recipe
 
-GOLDEN_SIDE = 96
-"""Height and width of the golden pair."""
-PLANE_MULTIPLE = 32
-"""The U-Net halves five times, counting the first rearrangement."""
+ONNX, TORCHSCRIPT, GOLDEN = "models/model.onnx", "models/model.ts", "tests/golden.npz"
 
 
-def conversion(settings: ExportSettings, network: SlabNet, weights: Path, figures: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Model:
+    """What is exported, and what is known of it."""
+
+    recipe: Recipe
+    network: nn.Module
+    """Trained, on the CPU."""
+    about: Mapping[str, float]
+    """`step` and `minutes` of the run."""
+    declared: dict[str, Any] = field(init=False)
+    example: Example = field(init=False)
+    graph: nn.Module = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.network.eval()
+        object.__setattr__(self, "declared", self.recipe.declaration())
+        object.__setattr__(self, "example", self.recipe.example(self.network))
+        object.__setattr__(self, "graph", self.recipe.graph(self.network).eval())
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the graph's inputs, in order."""
+        return list(dict.fromkeys(entry["name"] for entry in self.declared["inputs"]))
+
+    @property
+    def multiples(self) -> list[int | None]:
+        """By what an image's axes may grow, those of (z, y, x)."""
+        multiple = self.declared["geometry"].get("pad_multiple")
+        return list(multiple) if isinstance(multiple, (list, tuple)) else [multiple] * 3
+
+    @property
+    def weights(self) -> int:
+        """How many numbers were learnt."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of a model: as it is, or reduced."""
+
+    suffix: str = ""
+    """Of the id."""
+    title: str = ""
+    """Added to the title."""
+    notes: tuple[str, ...] = ()
+    """Paragraphs for the card."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came of an export."""
+
+    folder: Path
+    warnings: list[str]
+    measured: bool
+    """Whether there were figures of these weights."""
+    difference: float
+    """The largest difference between PyTorch and the files; of a reduced form, from the full one on the golden pair."""
+
+
+def write_bundle(
+    model: Model, settings: ExportSettings, figures: Mapping[str, Any], pictures: Path | None = None
+) -> Written:
+    """Write the bundle, whole or not at all. Raises ExportError where a file differs or the engine finds an error.
+
+    `figures`: what `evaluate` measured, {} before it has; those of other weights are left out. `pictures`: the folder that
+    the figures name their pictures from.
+    """
+    with beside(settings.folder) as draft:
+        inputs = alternatives(model.graph, model.example, model.multiples)
+        write_onnx(model.graph, inputs, model.names, draft / ONNX)
+        archive = draft / TORCHSCRIPT if settings.torchscript else None
+        if archive is not None:
+            write_torchscript(model.graph, model.example, model.names, archive)
+        difference = compare_files(model.graph, inputs, model.names, draft / ONNX, archive)
+        feeds = as_feeds(model.example, model.names)
+        output = run_onnx(draft / ONNX, feeds)
+        _write_golden(draft / GOLDEN, feeds, output)
+        if archive is not None:
+            _check_torchscript(archive, feeds, output)
+        form = Form(notes=(_TORCHSCRIPT,) if archive is not None else ())
+        warnings, measured = finish_bundle(draft, model, settings, form, figures, pictures)
+    return Written(settings.folder, warnings, measured, difference)
+
+
+_TORCHSCRIPT = (
+    "`models/model.ts` is the same network as TorchScript, for users of PyTorch; conversion uses the ONNX file."
+)
+
+
+def finish_bundle(
+    draft: Path,
+    model: Model,
+    settings: ExportSettings,
+    form: Form,
+    figures: Mapping[str, Any],
+    pictures: Path | None,
+) -> tuple[list[str], bool]:
+    """Write declaration, metadata and card around the weights in a folder, and let the engine check it.
+
+    Gives the engine's warnings, and whether there were figures of these weights. Raises ExportError.
+    """
+    id = settings.folder.name + form.suffix
+    mine = of_weights(figures, id, [sha256_of(draft / ONNX)])
+    named = settings.model_copy(update={"title": settings.title + form.title})
+    conversion = _conversion(draft, id, named, model.declared, quality(mine))
+    ConversionSpec.model_validate_json(json.dumps(conversion))
+    shape = np.shape(run_onnx(draft / ONNX, as_feeds(model.example, model.names)))
+    about = metadata(named, model.declared, model.example, shape, model.weights)
+    for name, content in (("conversion", conversion), ("metadata", about)):
+        _write(draft / "configs" / f"{name}.json", json.dumps(content, indent=2) + "\n")
+    shown = _copy_pictures(mine, pictures, draft / "docs") if settings.pictures and pictures else mine
+    _write(draft / "docs" / "README.md", card(named, model.declared, model.weights, model.about, shown, form.notes))
+    faults = engine_check.check(draft, run=True)
+    errors = [str(fault) for fault in faults if fault.severity == "error"]
+    if errors:
+        raise ExportError("The engine does not accept the bundle:\n" + "\n".join(errors))
+    return [str(fault) for fault in faults], bool(mine)
+
+
+def _conversion(
+    draft: Path, id: str, settings: ExportSettings, declared: Mapping[str, Any], quality: list[dict[str, Any]]
+) -> dict[str, Any]:
     """The content of `configs/conversion.json`."""
-    slab = network.settings
+    file = draft / ONNX
     return {
         "schema_version": "1.0",
-        "id": settings.folder.name,
+        "id": id,
         "title": settings.title,
         "version": settings.version,
         "license": settings.license,
         "citation": settings.citation,
         "intended_use": "research",
-        "weights": [
-            {
-                "path": "models/model.onnx",
-                "format": "onnx",
-                "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-                "size": weights.stat().st_size,
-            }
-        ],
-        "sources": [{"modality": settings.source, "anatomy": settings.anatomy}],
-        "targets": {
-            settings.target: {
-                "units": "arbitrary",
-                "background": 0,
-                "window": settings.window,
-                "level": settings.level,
-                "dtype": settings.dtype,
-            }
-        },
-        "geometry": {
-            "axcodes": "RAS",
-            "array_order": "kji",
-            "spacing": [1, 1, 1],
-            "pad_multiple": [None, PLANE_MULTIPLE, PLANE_MULTIPLE],
-            "interpolation": "linear",
-        },
-        "ops": [op.model_dump(mode="json") for op in SOURCE_OPS],
-        "sampler": {
-            "kind": "slab",
-            "axes": [0],
-            "context": slab.context,
-            "outputs": slab.outputs,
-            "overlap": settings.overlap,
-            "batch": settings.batch,
-        },
-        "fusion": "mean",
-        "output": {
-            "channel": 0,
-            "ops": [{"op": "linear", "scale": settings.output_scale}],
-            "uncertainty": {"channel": 1, "kind": "log_variance"},
-        },
-        "quality": quality(figures, settings.source, settings.target),
+        "weights": [{"path": ONNX, "format": "onnx", "sha256": sha256_of(file), "size": file.stat().st_size}],
+        **declared,
+        "quality": quality,
     }
 
 
-def metadata(settings: ExportSettings, network: SlabNet) -> dict[str, Any]:
-    """The content of `configs/metadata.json`: MONAI's mandatory keys."""
-    slab = network.settings
-    shape = ["*", slab.context, f"{PLANE_MULTIPLE}*n", f"{PLANE_MULTIPLE}*n"]
-    tensor = {"type": "image", "dtype": "float32", "is_patch_data": True, "spatial_shape": shape[2:]}
-    return {
-        "version": settings.version,
-        "changelog": {settings.version: "first release"},
-        "monai_version": monai.__version__,
-        "pytorch_version": torch.__version__.split("+")[0],
-        "numpy_version": np.__version__,
-        "required_packages_version": {"onnxruntime": onnxruntime.__version__},
-        "task": f"Conversion of {settings.source} to {settings.target} MRI of the {settings.anatomy}",
-        "description": f"A 2.5D U-Net: {slab.context} axial slices of {settings.source} in, the middle {slab.outputs} of "
-        f"{settings.target} and their log-variances out.",
-        "authors": settings.authors,
-        "copyright": f"Copyright {settings.authors}",
-        "intended_use": "research; not for diagnosis",
-        "network_data_format": {
-            "inputs": {
-                "slab": tensor
-                | {"format": "magnitude", "modality": "MR", "num_channels": slab.context, "value_range": [0, 1]}
-                | {"channel_def": {str(i): f"slice {i - slab.context // 2:+d}" for i in range(slab.context)}}
-            },
-            "outputs": {
-                "slices": tensor
-                | {"format": "magnitude", "modality": "MR", "num_channels": 2 * slab.outputs, "value_range": [0, 1.25]}
-                | {
-                    "channel_def": {
-                        str(i): ("slice" if i < slab.outputs else "log variance of slice")
-                        + f" {i % slab.outputs - slab.outputs // 2:+d}"
-                        for i in range(2 * slab.outputs)
-                    }
-                }
-            },
-        },
-    }
+def _write_golden(path: Path, feeds: Mapping[str, np.ndarray], output: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    single = len(feeds) == 1
+    arrays = {"input" if single else f"input_{name}": array for name, array in feeds.items()}
+    np.savez_compressed(path, **{"output": output, **arrays})  # type: ignore[arg-type]
 
 
-def _golden_input(network: SlabNet) -> torch.Tensor:
-    """A smooth, head-like slab: an ellipse with waves, zeros around."""
-    axis = torch.linspace(-1.2, 1.2, GOLDEN_SIDE)
-    y, x, z = torch.meshgrid(axis, axis, torch.linspace(-0.2, 0.2, network.settings.context), indexing="ij")
-    radius = (x**2 + 0.7 * y**2 + z**2).sqrt()
-    inside = (radius < 1) * (0.5 + 0.3 * torch.cos(9 * radius) + 0.1 * torch.sin(12 * x + 5 * z))
-    return inside.permute(2, 0, 1)[None].contiguous()
+def _check_torchscript(archive: Path, feeds: dict[str, np.ndarray], output: np.ndarray) -> None:
+    """Load the archive as the engine would, which refuses code that could reach files, and compare."""
+    try:
+        found = open_backend(archive, "torchscript", "cpu").run(feeds)
+    except ConversionError as error:
+        raise ExportError(f"The engine does not take the TorchScript file: {error}") from error
+    worst = float(np.abs(found - output).max())
+    if not worst < TOLERANCE:
+        raise ExportError(f"In the engine, TorchScript and ONNX differ by {worst:.2g}; allowed are {TOLERANCE:g}.")
 
 
-def write_bundle(
-    network: nn.Module, settings: ExportSettings, figures: dict[str, Any], about: dict[str, float]
-) -> list[str]:
-    """Write the bundle; gives the engine's warnings. Raises ExportError where the engine finds an error.
+def _copy_pictures(figures: dict[str, Any], folder: Path, docs: Path) -> dict[str, Any]:
+    """Put the worst case of each direction beside the card; gives the figures with `card`, the file's name there."""
+    shown = []
+    for picture in figures.get("pictures", ()):
+        file = folder / picture["file"]
+        if picture["place"] in ("worst", "the only case") and file.is_file():
+            docs.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, docs / file.name)
+            picture = picture | {"card": file.name}
+        shown.append(picture)
+    return figures | {"pictures": shown} if figures else figures
 
-    `figures`: what `evaluate` measured, {} before it has; `about`: `step` and `minutes` of the run.
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def beside(folder: Path) -> Iterator[Path]:
+    """A new folder of the same name in a temporary folder beside it, which takes its place if all goes well.
+
+    Raises ConfigError where something else than a model is there already.
     """
-    if not isinstance(network, SlabNet):
-        raise ExportError("Only slab networks can be exported yet.")
-    folder = settings.folder
-    weights = folder / "models" / "model.onnx"
-    given, found = write_graph(network, _golden_input(network), weights)
-    (folder / "tests").mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "tests" / "golden.npz", input=given, output=found)
-    declared = conversion(settings, network, weights, figures)
-    ConversionSpec.model_validate_json(json.dumps(declared))
-    for name, content in (("conversion", declared), ("metadata", metadata(settings, network))):
-        path = folder / "configs" / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    (folder / "docs").mkdir(parents=True, exist_ok=True)
-    (folder / "docs" / "README.md").write_text(card(settings, network, figures, about), encoding="utf-8")
-
-    faults = engine_check.check(folder, run=True)
-    errors = [str(fault) for fault in faults if fault.severity == "error"]
-    if errors:
-        raise ExportError("The engine does not accept the bundle:\n" + "\n".join(errors))
-    return [str(fault) for fault in faults]
+    folder = folder.absolute()
+    if folder.exists() and not is_bundle(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} is there and is no model; nothing was written. Choose another `export.folder`.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder.parent) as temporary:
+        draft = Path(temporary) / folder.name
+        draft.mkdir()
+        yield draft
+        if folder.exists():
+            folder.rename(Path(temporary) / "older")
+        draft.rename(folder)

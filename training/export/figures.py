@@ -1,58 +1,63 @@
-"""The measured figures as the bundle tells them: a table for people, a list for programs."""
+"""What `evaluate` measured, as a bundle tells it: entries for programs in `conversion.json`."""
 
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-PROTOCOL = "slices: volumes scaled by their own 0.5-99.5 percentiles in the brain, PSNR and SSIM in the brain"
+from training.evaluation.run import FIGURES
+from training.evaluation.summary import MR_METRICS, metrics_of
+from training.evaluation.table import counted
+
+_TOLD = {
+    "psnr": ("PSNR", "dB"),
+    "psnr_fitted": ("PSNR after affine fit", "dB"),
+    "ssim": ("SSIM", ""),
+    "ratio": ("R", ""),
+    "mae": ("MAE", "HU"),
+    "ms_ssim": ("MS-SSIM", ""),
+    "bone_dice": ("Dice of bone", ""),
+}
+"""Metrics that a bundle tells, by their name in the summary: what they are called there, and their unit."""
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def read_figures(folder: Path) -> dict[str, Any]:
+    """The figures of the last evaluation; {} where there was none."""
+    path = folder / FIGURES
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def table(figures: dict[str, Any]) -> str:
-    """A Markdown table, one row a case; '' without figures."""
-    if not figures:
-        return ""
-    lines = [
-        "| case | PSNR dB | after affine fit | SSIM | after fit | R | source itself | oracle of the case |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for case in figures["cases"]:
-        result = case["comparison"]
-        own, fitted = result["synthetic"]["as_is"], result["synthetic"]["fitted"]
-        base = [
-            f"{_number(line['as_is']['psnr'], 1)} / {_number(line['fitted']['psnr'], 1)} dB, "
-            f"{_number(line['as_is']['ssim'], 3)} / {_number(line['fitted']['ssim'], 3)}"
-            for line in (result["base_lines"]["identity"], result["base_lines"]["oracle"])
-        ]
-        cells = [
-            case["name"],
-            _number(own["psnr"], 2),
-            _number(fitted["psnr"], 2),
-            _number(own["ssim"], 3),
-            _number(fitted["ssim"], 3),
-            _number(result["between_slices"].get("ratio"), 3),
-            *base,
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def of_weights(figures: Mapping[str, Any], model: str, weights: list[str]) -> dict[str, Any]:
+    """The part of the figures that is of this model with these weights, by SHA-256; {} where none is."""
+    if not any(entry["id"] == model and entry["weights"] == weights for entry in figures.get("models", ())):
+        return {}
+    mine: dict[str, Any] = dict(figures)
+    for part, key in (("models", "id"), ("summary", "model"), ("rows", "model")):
+        mine[part] = [entry for entry in figures[part] if entry[key] == model]
+    return mine
 
 
-def quality(figures: dict[str, Any], source: str, target: str) -> list[dict[str, Any]]:
-    """Entries for `quality` in `conversion.json`: PSNR, SSIM and R of each real case."""
+def quality(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Entries for `quality`: means of each direction, on real people and on simulated heads."""
     entries = []
-    for case in figures.get("cases", []):
-        if not case["real"]:
-            continue
-        result = case["comparison"]
-        own = result["synthetic"]["as_is"]
-        for metric, value, unit in (
-            ("PSNR", own["psnr"], "dB"),
-            ("SSIM", own["ssim"], ""),
-            ("through-plane ratio R", result["between_slices"]["ratio"], ""),
-        ):
-            entries.append(
-                {"metric": metric, "value": round(value, 4), "unit": unit, "source": source, "target": target}
-                | {"region": "brain", "data": f"{case['name']}, 1 case", "protocol": PROTOCOL}
-            )
+    for entry in figures.get("summary", ()):
+        source, _, target = entry["direction"].partition("->")
+        several = "+" in source
+        who = counted(entry["cases"], entry["real"]) + (f", from {source}" if several else "")
+        for metric in metrics_of(entry):
+            mean = entry["metrics"].get(metric.name, {}).get("mean")
+            if metric.name not in _TOLD or mean is None or not math.isfinite(mean):
+                continue
+            name, unit = _TOLD[metric.name]
+            told = {
+                "metric": name,
+                "value": round(mean, 4),
+                "unit": unit,
+                "target": target,
+                "region": "brain" if metrics_of(entry) is MR_METRICS else "body",
+                "data": who,
+                "protocol": "synthrad2025" if metric.name == "ms_ssim" else entry["protocol"],
+            }
+            entries.append(told if several else told | {"source": source})
     return entries

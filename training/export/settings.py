@@ -1,11 +1,16 @@
-"""The `export` section of a configuration: what a bundle says about itself."""
+"""The `export` section of a configuration: what a bundle says about itself, and in which forms it is written.
+
+How the network is fed, its sources and its targets are the recipe's to declare.
+"""
 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from training.config import Settings
+
+Reduced = Literal["float16", "int8"]
 
 
 class DatasetSettings(Settings):
@@ -36,27 +41,31 @@ class ExportSettings(Settings):
     """How to cite the model."""
     authors: str
     """Who made it."""
-    source: str
-    """Modality that goes in."""
-    target: str
-    """Modality that comes out."""
     anatomy: str = "head"
     """Part of the body."""
-    output_scale: float = 1000
-    """Network output times this is the voxel value."""
-    window: float = 900
-    """Display window, in output units."""
-    level: float = 450
-    """Display level, in output units."""
-    dtype: Literal["float32", "int16"] = "int16"
-    """Voxel type of the output. Scanners write int16, which packs four times smaller than a network's floats."""
-    overlap: float = Field(0.4, ge=0, lt=1)
-    """Overlap of neighbouring slabs: 0.4 of 5 slices is a step of 3."""
-    batch: int = 4
-    """Slabs a call."""
     datasets: tuple[DatasetSettings, ...]
     """What it was made with."""
     training: str
     """How it was trained, in a paragraph for the card."""
     limits: tuple[str, ...]
     """What it cannot do, in sentences for the card."""
+    torchscript: bool = True
+    """Also write `models/model.ts`, the same network for users of PyTorch. The engine uses the ONNX file."""
+    reduced: tuple[Reduced, ...] = ()
+    """Further bundles beside this one, `<id>-float16` at half the size and `<id>-int8` at a quarter."""
+    calibration: Path | None = None
+    """Folder of packed training cases, from which int8 learns the range of every layer. Never test cases."""
+    calibration_tiles: int = Field(48, gt=0)
+    """How many tiles of them are looked at."""
+    pictures: bool = True
+    """Put the worst case of each direction, as a picture, beside the card."""
+
+    @field_validator("folder")
+    @classmethod
+    def _named(cls, value: Path) -> Path:
+        name = value.name
+        if not name or name != name.lower() or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789._-"):
+            raise ValueError(
+                f"the folder's name {name!r} is the model's id; use lower-case letters, digits, '.', '_', '-'"
+            )
+        return value

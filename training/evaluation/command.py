@@ -1,0 +1,67 @@
+"""The verb `evaluate`."""
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+
+from rich.console import Console
+from rich.markdown import Markdown
+
+from modality_conversion.bundle import Bundle, is_bundle
+from modality_conversion.errors import InvalidBundle
+from training.config import ConfigError
+from training.data.split import read_split
+from training.evaluation.cases import TestCase, packed_cases
+from training.evaluation.run import evaluate
+from training.evaluation.scanned import scanned_cases
+from training.evaluation.settings import EvaluateSettings
+from training.evaluation.table import table
+from training.project import Project
+
+
+def run(project: Project, console: Console) -> None:
+    """Measure the exported bundle, its reduced forms and others beside it, on people and heads that nobody trained on."""
+    settings = project.evaluate
+    if settings is None:
+        raise ConfigError("The configuration has no section `evaluate`.")
+
+    def tell(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
+    figures = evaluate(bundles(project), cases_of(settings, _split(project), tell), settings, tell)
+    console.print(Markdown(table(figures)))
+    console.print(f"Report: {settings.folder / 'report.html'}", highlight=False)
+
+
+def bundles(project: Project) -> list[Bundle]:
+    """The exported bundle and its reduced forms, where the configuration exports, then those named. Raises ConfigError."""
+    folders = list(project.evaluate.bundles) if project.evaluate is not None else []
+    if project.export is not None:
+        own = project.export.folder
+        if not is_bundle(own):
+            raise ConfigError(f"There is no bundle in {own}. Run `python -m training export` first.")
+        reduced = [own.with_name(f"{own.name}-{kind}") for kind in project.export.reduced]
+        folders = [own, *(folder for folder in reduced if is_bundle(folder)), *folders]
+    if not folders:
+        raise ConfigError("There is no bundle to measure. Add a section `export`, or name some in `evaluate.bundles`.")
+    try:
+        return [Bundle.load(folder) for folder in folders]
+    except InvalidBundle as error:
+        raise ConfigError(str(error)) from error
+
+
+def cases_of(settings: EvaluateSettings, split_file: Path | None, warn: Callable[[str], None]) -> Iterator[TestCase]:
+    """Everybody to measure on, one after the other. Raises ConfigError where the section names nobody."""
+    if not settings.cases and not settings.scans:
+        raise ConfigError("The section `evaluate` names neither `cases` nor `scans`, so there is nobody to measure on.")
+    split = read_split(split_file)
+    packed = (packed_cases(folder, settings.most) for folder in settings.cases)
+    scanned = (scanned_cases(source, split, settings.part, settings.most, warn) for source in settings.scans)
+    return chain.from_iterable(chain(packed, scanned))
+
+
+def _split(project: Project) -> Path | None:
+    """The file that says who is in which part: that of `evaluate`, else that of `data`, else the shipped one."""
+    if project.evaluate is not None and project.evaluate.split is not None:
+        return project.evaluate.split
+    return project.data.split_file() if project.data is not None and project.data.split_file().is_file() else None
