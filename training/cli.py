@@ -1,133 +1,144 @@
-"""The command line: one verb for each step on the way from label maps to a bundle.
+"""The command line: one verb for each step on the way from scans and label maps to a bundle.
 
 Heavy packages are imported by the verb that needs them, so that `--help` and a wrong configuration answer at once.
 """
 
-import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 ENGINE = Path(__file__).resolve().parents[1] / "ModalityConversion"
 """Where the engine lies in a checkout, for when it is not installed."""
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make the weights: from label maps to a bundle.")
-console = Console(stderr=True)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Make the weights: from scans to a bundle.",
+)
+# Of several processes that train together the first one speaks.
+console = Console(stderr=True, quiet=os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0")
 Config = Annotated[Path, typer.Argument(help="The model's configuration, such as training/configs/t1_to_t2.yaml.")]
-
-
-def _bar() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console)
 
 
 @app.command()
 def simulate(
     config: Config, workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None
 ) -> None:
-    """Make simulated cases from label maps, and pack the real pairs of the training part."""
-    from training.data.pack_pairs import pack_pair, training_pairs
-    from training.data.split import read_split
+    """Make simulated cases from label maps."""
     from training.project import read_project
-    from training.simulation.pack import plan, simulate_all
 
-    project, split = read_project(config), read_split()
-    batches = plan(project.simulate, split)
-    with _bar() as bar:
-        task = bar.add_task("simulated cases", total=sum(batch.count for batch in batches))
-        for done in simulate_all(batches, workers):
-            bar.advance(task, done)
-    if project.pairs is None:
-        return
-    with _bar() as bar:
-        people = sum(len(studies) for studies in split.longitudinal.training.values()) + len(split.mni.training)
-        task = bar.add_task("real pairs", total=people)
-        for pair, whole_head in training_pairs(split, project.pairs.longitudinal, project.pairs.mni):
-            pack_pair(pair, whole_head, project.pairs.cases)
-            bar.advance(task)
+    project = read_project(config)
+    project.need("simulate")
+    from training.simulation.command import run
+
+    run(project, console, workers)
+
+
+@app.command()
+def qc(config: Config) -> None:
+    """Find real scans, check them, report what is wrong with pictures, and pack the good ones."""
+    from training.project import read_project
+
+    project = read_project(config)
+    project.need("data")
+    from training.qc.command import run
+
+    run(project, console)
 
 
 @app.command()
 def train(
     config: Config,
     max_minutes: Annotated[float | None, typer.Option(help="Length of the run, instead of the configured one.")] = None,
+    pause_after: Annotated[
+        float | None, typer.Option(help="End this call after so many minutes; the same command goes on.")
+    ] = None,
 ) -> None:
-    """Train, or go on where the last run of this configuration stopped."""
-    from training.loop import train as run
+    """Train, or go on where the last run of this configuration stopped. Ctrl-C ends it with a checkpoint."""
     from training.project import read_project
-    from training.schedule import Progress as RunProgress
 
     project = read_project(config)
+    project.need("recipe", "train")
+    assert project.recipe is not None
+    assert project.train is not None
+    from training.loop import train as run
+    from training.schedule import Progress as RunProgress
+
     about = {"recipe": project.recipe.model_dump(mode="json"), "train": project.train.model_dump(mode="json")}
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("training", total=1.0)
+        began: dict[str, float] = {}
 
         def report(progress: RunProgress, fraction: float, losses: dict[str, float]) -> None:
-            bar.update(task, completed=fraction, description=f"step {progress.step}, loss {losses['total']:.4f}")
+            began.setdefault("step", progress.step)
+            began.setdefault("seconds", progress.seconds)
+            spent = progress.seconds - began["seconds"]
+            speed = f", {(progress.step - began['step']) / spent:.2f} steps/s" if spent > 0 else ""
+            left = progress.seconds_left(fraction)
+            to_go = "" if left is None else f", {_duration(left)} to go"
+            text = f"step {progress.step}, loss {losses['total']:.4f}{speed}{to_go}"
+            bar.update(task, completed=fraction, description=text)
 
-        last = run(project.make_recipe(), project.train, project.run, minutes=max_minutes, about=about, report=report)
-    console.print(f"Checkpoint: {last}")
+        result = run(
+            project.make_recipe(),
+            project.train,
+            project.run,
+            minutes=max_minutes,
+            pause_after=pause_after,
+            about=about,
+            report=report,
+            say=lambda text: console.print(text, markup=False),
+        )
+    console.print(f"Checkpoint: {result.checkpoint}, step {result.progress.step}", highlight=False)
+    if result.finished:
+        console.print(f"Which epoch was chosen, and why: {project.run / 'choice.html'}", highlight=False)
+    else:
+        console.print("Stopped as asked. The same command goes on from there.")
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min" if minutes else "< 1 min"
+
+
+@app.command()
+def evaluate(config: Config) -> None:
+    """Measure the exported bundle, and others beside it, on people and heads that nobody trained on."""
+    from training.project import read_project
+
+    project = read_project(config)
+    project.need("evaluate")
+    from training.evaluation.command import run
+
+    run(project, console)
 
 
 @app.command()
 def export(config: Config) -> None:
     """Write the bundle, with the figures of the last evaluation of these weights where there are any."""
-    from training.checkpoint import averaged_network
-    from training.export.bundle import write_bundle
     from training.project import read_project
 
     project = read_project(config)
-    network, about = averaged_network(project.make_recipe(), project.run)
-    measured = project.evaluate.folder / "figures.json"
-    figures = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else {}
-    for warning in write_bundle(network, project.export, figures, about):
-        console.print(f"Warning: {warning}")
-    console.print(
-        f"Bundle: {project.export.folder}" + ("" if figures else ", without figures: evaluate, then export again")
-    )
+    project.need("recipe", "export")
+    from training.export.command import run
 
-
-@app.command()
-def evaluate(config: Config) -> None:
-    """Measure the exported bundle on the people and heads that nobody trained on."""
-    from itertools import chain
-
-    from modality_conversion.bundle import Bundle
-    from training.data.split import read_split
-    from training.evaluation.cases import longitudinal_cases, mni_cases, simulated_cases
-    from training.evaluation.run import evaluate as run
-    from training.export.figures import table
-    from training.project import read_project
-
-    project, split = read_project(config), read_split()
-    wanted = project.evaluate
-    cases = chain(
-        longitudinal_cases(split, wanted.longitudinal) if wanted.longitudinal else (),
-        mni_cases(split, wanted.mni) if wanted.mni else (),
-        simulated_cases(wanted.simulated) if wanted.simulated else (),
-    )
-    figures = run(Bundle.load(project.export.folder), cases, wanted.folder, report=console.print)
-    console.print(table(figures))
+    run(project, console)
 
 
 def main() -> None:
     """Run a verb; what the user can put right is said in one line, without a traceback."""
     if ENGINE.is_dir():
         sys.path.insert(0, str(ENGINE))
-    from training.config import ConfigError
+    from training.config import UserError
 
     try:
         app()
-    except ConfigError as error:
+    except UserError as error:
         console.print(str(error), markup=False)
         raise SystemExit(1) from None

@@ -9,8 +9,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 
-class ConfigError(Exception):
+class UserError(Exception):
+    """Something that the user can put right, said in words; the command line shows it without a traceback."""
+
+
+class ConfigError(UserError):
     """A configuration file that cannot be used, said in words for the person who wrote it."""
+
+
+class RunError(UserError):
+    """A run that cannot go on."""
 
 
 class Settings(BaseModel):

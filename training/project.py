@@ -1,28 +1,19 @@
-"""A whole model as one YAML file: a section for each verb."""
+"""A whole model as one YAML file: a section for each verb; a verb needs its own section only."""
 
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from training.config import Settings, check, read_yaml
+from training.config import ConfigError, Settings, check, read_yaml
+from training.data.settings import DataSettings
 from training.evaluation.settings import EvaluateSettings
 from training.export.settings import ExportSettings
+from training.qc.settings import QcSettings
 from training.recipes import make_recipe
 from training.recipes.base import Recipe
 from training.schedule import LoopSettings
 from training.simulation.settings import SimulateSettings
-
-
-class PairSettings(Settings):
-    """Where the real pairs are and where `simulate` packs them."""
-
-    longitudinal: Path
-    """Folder of the longitudinal set, with `patientNN` folders."""
-    mni: Path
-    """Folder of the set in MNI space."""
-    cases: Path
-    """Folder for the packed pairs."""
 
 
 class RecipeSection(Settings):
@@ -37,28 +28,39 @@ class RecipeSection(Settings):
 class Project(Settings):
     """A configuration file."""
 
-    run: Path
-    """Folder for checkpoints, logs and pictures."""
-    simulate: SimulateSettings
-    """Simulated cases."""
-    pairs: PairSettings | None = None
-    """Real pairs; none: simulated cases alone."""
-    recipe: RecipeSection
+    run: Path = Path("run")
+    """Folder for checkpoints, tables and pictures of the training."""
+    simulate: SimulateSettings | None = None
+    """Cases from label maps."""
+    data: DataSettings | None = None
+    """Real scans."""
+    qc: QcSettings | None = None
+    """What is looked for in them."""
+    recipe: RecipeSection | None = None
     """The network, its data and its loss."""
-    train: LoopSettings
+    train: LoopSettings | None = None
     """The loop."""
-    export: ExportSettings
-    """The bundle."""
-    evaluate: EvaluateSettings
+    evaluate: EvaluateSettings | None = None
     """The figures."""
+    export: ExportSettings | None = None
+    """The bundle."""
 
     def make_recipe(self) -> Recipe:
         """The recipe, its options checked."""
+        if self.recipe is None:
+            raise ConfigError("The configuration has no section `recipe`, which says what network there is.")
         return make_recipe(self.recipe.name, self.recipe.options)
+
+    def need(self, *sections: str) -> None:
+        """Refuse to go on without these sections."""
+        missing = [name for name in sections if getattr(self, name) is None]
+        if missing:
+            raise ConfigError(f"The configuration has no section {' and none '.join(f'`{name}`' for name in missing)}.")
 
 
 def read_project(path: Path) -> Project:
     """Read and check a configuration file, the recipe's own options too."""
     project = check(Project, read_yaml(path), path.name)
-    project.make_recipe()
+    if project.recipe is not None:
+        project.make_recipe()
     return project

@@ -1,9 +1,9 @@
-"""When what happens in a run: its length, its mixes of data, its learning rate."""
+"""When what happens in a run: its length, its mixes of data, its learning rate, its epochs."""
 
 import math
 from dataclasses import dataclass
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from training.config import Settings
 
@@ -20,9 +20,9 @@ class StageSettings(Settings):
 class LoopSettings(Settings):
     """How long, how fast, how often."""
 
-    minutes: float = 60
-    """Wall-clock length of the run; `--max-minutes` overrides it."""
-    steps: int = 1_000_000
+    minutes: float | None = Field(60, gt=0)
+    """Wall-clock length of the run; `--max-minutes` overrides it. null: `steps` alone rule, as an exact repetition needs."""
+    steps: int = Field(1_000_000, gt=0)
     """Largest number of steps; the run ends at whichever comes first."""
     stages: tuple[StageSettings, ...]
     """Mixes of data, in order."""
@@ -34,8 +34,10 @@ class LoopSettings(Settings):
     """AdamW's weight decay."""
     clip: float = 1.0
     """Largest norm of the gradient."""
-    average: float = 0.998
-    """Decay of the moving average of the weights, which is what is kept in the end."""
+    average: float = Field(0.998, ge=0, lt=1)
+    """Decay of the moving average of the weights, which is what is kept in the end; 0: the last weights themselves."""
+    accumulate: int = Field(1, gt=0)
+    """Batches whose gradients are added up to one step: a larger batch in the same memory."""
     seed: int = 2026
     """Rules the first weights and every draw."""
     precision: str = "bf16-mixed"
@@ -46,10 +48,18 @@ class LoopSettings(Settings):
     """How many devices; `auto` takes all. On CPUs one process uses all cores, so auto means 1."""
     nodes: int = 1
     """How many machines."""
-    log_steps: int = 25
-    """A line in the CSV every so many steps."""
-    checkpoint_minutes: float = 5
-    """A checkpoint, the validation loss and a picture every so many minutes."""
+    log_steps: int = Field(25, gt=0)
+    """A line in the table of losses every so many steps."""
+    checkpoint_minutes: float | None = Field(5, gt=0)
+    """An epoch ends every so many minutes: checkpoint, validation, picture. null: not by the clock."""
+    checkpoint_steps: int | None = Field(None, gt=0)
+    """An epoch also ends every so many steps. null: not by steps."""
+    keep: int = Field(5, gt=0)
+    """Epochs whose weights are kept for the choice: the best ones."""
+    choose: str = "total"
+    """The figure of the validation that the best epoch is chosen by, a column of `validation.csv`."""
+    choose_highest: bool = False
+    """Whether the best is the highest, as of `psnr`, or the lowest, as of losses."""
 
     @model_validator(mode="after")
     def _covered(self) -> "LoopSettings":
@@ -66,9 +76,14 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
 
-    def fraction(self, settings: LoopSettings, minutes: float) -> float:
+    def fraction(self, settings: LoopSettings, minutes: float | None) -> float:
         """How much of the run is over, by steps or by the clock, whichever is further."""
-        return min(1.0, max(self.step / settings.steps, self.seconds / (60 * minutes)))
+        by_clock = 0.0 if minutes is None else self.seconds / (60 * minutes)
+        return min(1.0, max(self.step / settings.steps, by_clock))
+
+    def seconds_left(self, fraction: float) -> float | None:
+        """The time to go if it goes on as it did; None at the very start."""
+        return self.seconds * (1 - fraction) / fraction if fraction > 0 and self.seconds > 0 else None
 
 
 def stage_at(fraction: float, settings: LoopSettings) -> int:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.config import Settings
+from training.networks.parts import Finish, Guided
 
 
 class SlabNetSettings(Settings):
@@ -23,7 +24,7 @@ class SlabNetSettings(Settings):
     head: int = 16
     """Feature maps within the full-resolution end."""
     sharpen: float = 0.0
-    """How much each slice is sharpened in plane after training, see `SlabNet._finish`. Chosen on the training people so that
+    """How much each slice is sharpened in plane after training, see `parts.Finish`. Chosen on the training people so that
     steps within slices and from slice to slice are in the same proportion as on real scans."""
 
     @model_validator(mode="after")
@@ -43,14 +44,15 @@ class SlabNet(nn.Module):
     log-variance is smoothed by (1 2 1)/4 along both axes, which takes away what pattern of two is left in it.
     """
 
-    def __init__(self, settings: SlabNetSettings) -> None:
+    def __init__(self, settings: SlabNetSettings, tissues: int = 0, floor: float = 0.0) -> None:
+        """`tissues`: classes of the auxiliary output, 0: none; `floor`: the lowest value that there can be."""
         super().__init__()
-        self.settings = settings
+        self.settings, self.tissues, self.floor = settings, tissues, floor
         activation = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
         self.unet = BasicUNet(
             spatial_dims=2,
             in_channels=4 * settings.context,
-            out_channels=4 * settings.detail,
+            out_channels=4 * settings.detail + tissues,
             features=settings.features,
             act=activation,
             norm=("batch", {"momentum": 0.03}),  # folds into the convolution; instance norm is three times slower
@@ -60,14 +62,12 @@ class SlabNet(nn.Module):
             nn.LeakyReLU(0.1, inplace=True),
             nn.Conv2d(settings.head, 2 * settings.outputs, 3, padding=1),
         )
-        line = torch.tensor([0.25, 0.5, 0.25])
-        kernel = torch.outer(line, line).expand(settings.outputs, 1, 3, 3).clone()
-        self.binomial: Tensor
-        self.register_buffer("binomial", kernel, persistent=False)
+        self.finish = Finish(settings.outputs, settings.sharpen)
 
-    def forward(self, slab: Tensor) -> Tensor:
-        """(N, context, H, W) to (N, 2 * outputs, H, W)."""
+    def forward(self, slab: Tensor) -> Tensor | Guided:
+        """(N, context, H, W) to (N, 2 * outputs, H, W); in training with tissues, these beside it at half the resolution."""
         coarse = self.unet(functional.pixel_unshuffle(slab, 2))
+        coarse, tissue = coarse[:, : 4 * self.settings.detail], coarse[:, 4 * self.settings.detail :]
         detail = functional.pixel_shuffle(coarse, 2)
         margin = (self.settings.context - self.settings.outputs) // 2 - 1
         near = slab[:, margin : self.settings.context - margin]  # the slices asked for and one on either side
@@ -75,23 +75,8 @@ class SlabNet(nn.Module):
         with torch.autocast(slab.device.type, enabled=False):
             mean, log_variance = self.end(torch.cat([detail.float(), near.float()], 1)).chunk(2, 1)
             if not self.training:
-                # No signal is negative. Cut here, not by the declared operations: those would call a value that was cut
+                # No signal is lower. Cut here, not by the declared operations: those would call a value that was cut
                 # certain, and leave dark specks in the map of deviations.
-                mean = self._finish(mean).clamp_min(0)
-            output: Tensor = torch.cat([mean, self._smooth(log_variance)], 1)
-        return output
-
-    def _finish(self, slices: Tensor) -> Tensor:
-        """Take away what alternates from pixel to pixel, the trace of the blocks of two; then sharpen what is left.
-
-        With B the smoothing by (1 2 1)/4: (1 - (1 - B)^2), which is 0 at two pixels a period and flat at long ones, then
-        1 + sharpen (1 - B).
-        """
-        fine = slices - self._smooth(slices)
-        even = slices - (fine - self._smooth(fine))
-        return even + self.settings.sharpen * (even - self._smooth(even))
-
-    def _smooth(self, slices: Tensor) -> Tensor:
-        """Each slice smoothed by (1 2 1)/4 along both axes, its border repeated."""
-        padded = functional.pad(slices, (1, 1, 1, 1), mode="replicate")
-        return functional.conv2d(padded, self.binomial, groups=self.settings.outputs)
+                mean = self.finish(mean).clamp_min(self.floor)
+            output: Tensor = torch.cat([mean, self.finish.smooth(log_variance)], 1)
+        return Guided(output, tissue) if self.training and self.tissues else output

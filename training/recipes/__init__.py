@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 from training.config import ConfigError, Settings, check
 from training.recipes.base import Recipe
+from training.recipes.conditional import Conditional, ConditionalSettings
 from training.recipes.slab_regression import SlabRegression, SlabRegressionSettings
+from training.recipes.volume_regression import VolumeRegression, VolumeRegressionSettings
 
 
 class Entry(NamedTuple):
@@ -15,7 +17,11 @@ class Entry(NamedTuple):
     make: Callable[[Any], Recipe]
 
 
-RECIPES: Mapping[str, Entry] = {"slab_regression": Entry(SlabRegressionSettings, SlabRegression)}
+RECIPES: Mapping[str, Entry] = {
+    "slab_regression": Entry(SlabRegressionSettings, SlabRegression),
+    "volume_regression": Entry(VolumeRegressionSettings, VolumeRegression),
+    "conditional": Entry(ConditionalSettings, Conditional),
+}
 
 
 def make_recipe(name: str, options: dict[str, Any]) -> Recipe:

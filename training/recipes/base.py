@@ -1,24 +1,36 @@
-"""What the loop asks of a recipe."""
+"""What the loop, `evaluate` and `export` ask of a recipe.
+
+Training: `network`, `batches`, `loss`, `validate`, `picture`. Export: `declaration` says in the words of
+`docs/model-format.md` how the engine has to feed the network, `graph` is what is written to the weight file, `example` is
+one set of inputs for it. So neither the loop nor the export knows of any one recipe.
+"""
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.parallel import ALL, Share
+
 Batch = Mapping[str, Tensor]
+"""Tensors by name, the first axis of each being the item within the batch."""
 
 
 class Recipe(Protocol):
-    """A way of making a network: what it is, what it sees, what it is punished for."""
+    """A way of making a network: what it is, what it sees, what it is punished for, and how it is used afterwards."""
 
     def network(self) -> nn.Module:
         """A new network."""
         ...
 
-    def batches(self, shares: Mapping[str, float], first: int, seed: int) -> Iterator[Batch]:
-        """Training batches without end, from batch number `first` on; `shares` says how much of each pool."""
+    def batches(self, shares: Mapping[str, float], first: int, seed: int, share: Share = ALL) -> Iterator[Batch]:
+        """Training batches without end, from batch number `first` on; `shares` says how much of each pool.
+
+        Batch number n is the same whenever it is drawn: only `seed` and n rule it. Of several processes each gets its share
+        of the items, so that together they see the batches that one process alone would see.
+        """
         ...
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -26,9 +38,30 @@ class Recipe(Protocol):
         ...
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Losses on fixed held-out data, for choosing and for the log."""
+        """Losses and metrics on fixed held-out data, for choosing among epochs and for the log; {} without such data."""
         ...
 
     def picture(self, network: nn.Module) -> NDArray[np.floating]:
         """A picture for a person, (H, W) in [0, 1]: source, output and target side by side."""
+        ...
+
+    def declaration(self) -> dict[str, Any]:
+        """Its part of `conversion.json`, complete and ready to be merged: `sources`, `targets`, `geometry`, `ops`, `inputs`,
+        `sampler`, `fusion`, `output`.
+
+        `ops` are those of `data.scale`, `output.ops` their way back into units. Who made it, titles, weights and figures are
+        the export's. Every input has a name, in the order of `example`.
+        """
+        ...
+
+    def example(self, network: nn.Module) -> tuple[Tensor, ...]:
+        """Inputs for `graph`, one tensor for each input of `declaration` that has a name of its own, in that order.
+
+        The first axis of each is the batch, which is free. An image's last two axes (slabs) are free too, in multiples of
+        `geometry.pad_multiple`; those of a patch are fixed.
+        """
+        ...
+
+    def graph(self, network: nn.Module) -> nn.Module:
+        """What is exported, in evaluation mode: `forward(*example)` gives one tensor, means then log-variances."""
         ...

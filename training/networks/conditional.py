@@ -1,0 +1,177 @@
+"""One network for every direction: slabs of any of several scans in, and the contrast that is asked for out."""
+
+from itertools import pairwise
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.config import Settings
+from training.networks.parts import Finish, Guided
+
+
+class ConditionalNetSettings(Settings):
+    """Size of the network."""
+
+    context: int = 9
+    """Slices in, of each scan."""
+    outputs: int = 5
+    """Slices out, in the middle of those in."""
+    features: tuple[int, ...] = Field((48, 96, 160, 256), min_length=2)
+    """Feature maps at 1/2, 1/4, 1/8 ... of the resolution; multiples of 16 are the fastest."""
+    blocks: tuple[int, ...] = (1, 1, 1, 2)
+    """Residual blocks on the way down at each of these depths; the way up has one at each."""
+    detail: int = 8
+    """Feature maps that are handed to the full-resolution end."""
+    head: int = 16
+    """Feature maps within the full-resolution end."""
+    sharpen: float = 0.0
+    """How much each slice is sharpened in plane after training, see `parts.Finish`."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ConditionalNetSettings":
+        margin = self.context - self.outputs
+        if margin < 2 or margin % 2:
+            raise ValueError("`context` must be `outputs` and an even number of at least 2 more")
+        if len(self.blocks) != len(self.features):
+            raise ValueError("`blocks` and `features` must be of one length: a number for each depth")
+        return self
+
+    @property
+    def multiple(self) -> int:
+        """Height and width must be multiples of this."""
+        return 2 ** len(self.features)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, *, relu: bool = True) -> nn.Sequential:
+    """Convolution and batch normalisation, which folds into it (instance norm is three times slower)."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(inputs, outputs, kernel, stride, padding=(kernel - 1) // 2, bias=False),
+        nn.BatchNorm2d(outputs, momentum=0.03),
+    ]
+    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
+class Modulation(nn.Module):
+    """Scales and shifts each feature map as a code says (FiLM, Perez 2018), from the first step on: a code that at first
+    changes nothing is learnt slowly."""
+
+    def __init__(self, code: int, features: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(code, 2 * features)
+        nn.init.normal_(self.linear.weight, std=0.5)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, features: Tensor, code: Tensor) -> Tensor:
+        """(N, features, H, W) and (N, code) to (N, features, H, W)."""
+        scale, shift = self.linear(code)[:, :, None, None].chunk(2, 1)
+        modulated: Tensor = features * (1 + scale) + shift
+        return modulated
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a straight way; `code` > 0: the first one's features are modulated by it."""
+
+    def __init__(self, features: int, code: int = 0) -> None:
+        super().__init__()
+        self.first = _convolution(features, features, 3, relu=False)
+        self.second = _convolution(features, features, 3, relu=False)
+        self.modulation = Modulation(code, features) if code else None
+
+    def forward(self, features: Tensor, code: Tensor) -> Tensor:
+        """(N, features, H, W) to the same shape."""
+        inner = self.first(features)
+        if self.modulation is not None:
+            inner = self.modulation(inner, code)
+        return functional.relu(features + self.second(functional.relu(inner)))
+
+
+class ConditionalNet(nn.Module):
+    """A strided residual U-Net with a small end at full resolution.
+
+    Inputs: `slab` (N, sources * context, H, W), the slices of each scan in turn, zeros for one that is not there; `given`
+    (N, sources), 1 for each that is; `wanted` (N, targets), one-hot. Output (N, 2 * outputs, H, W): slices, then the
+    logarithm of their variance.
+
+    The U-Net begins at half the resolution, where a step is four times cheaper. The way down sees the scans alone; the
+    codes come in at the bottom and on the way up, and each target has maps of its own at the end of it. They
+    go up to full resolution by linear interpolation, which leaves no pattern of blocks, and meet the slices themselves there,
+    so that fine detail passes by.
+    """
+
+    def __init__(
+        self, settings: ConditionalNetSettings, sources: int, floors: tuple[float, ...], tissues: int = 0
+    ) -> None:
+        """`floors`: the lowest value that each target can have; `tissues`: classes of the auxiliary output, 0: none."""
+        super().__init__()
+        self.settings, self.sources = settings, sources
+        features, code = settings.features, sources + len(floors)
+        self.stem = _convolution(sources * settings.context, features[0], 2, stride=2)
+        self.down = nn.ModuleList(_convolution(above, below, 3, stride=2) for above, below in pairwise(features))
+        self.encoder = nn.ModuleList(
+            nn.ModuleList(
+                ResidualBlock(count_features, code if depth == len(features) - 1 else 0)
+                for _ in range(settings.blocks[depth])
+            )
+            for depth, count_features in enumerate(features)
+        )
+        self.up = nn.ModuleList(_convolution(below, above, 1, relu=False) for above, below in pairwise(features))
+        self.merge = nn.ModuleList(Modulation(code, count) for count in features[:-1])
+        self.decoder = nn.ModuleList(ResidualBlock(count, code) for count in features[:-1])
+        self.detail = nn.Conv2d(features[0], len(floors) * settings.detail, 1)
+        self.tissue = nn.Conv2d(features[0], tissues, 1) if tissues else None
+        near = sources * (settings.outputs + 2)
+        self.mix = nn.Conv2d(settings.detail + near, settings.head, 3, padding=1)
+        self.mixed = Modulation(code, settings.head)
+        self.last = nn.Conv2d(settings.head, 2 * settings.outputs, 3, padding=1)
+        self.finish = Finish(settings.outputs, settings.sharpen)
+        self.floors: Tensor
+        self.register_buffer("floors", torch.tensor(floors), persistent=False)
+
+    def forward(self, slab: Tensor, given: Tensor, wanted: Tensor) -> Tensor | Guided:
+        """See the class; in training with tissues, these beside it at half the resolution."""
+        code = torch.cat([given, wanted], 1)
+        coarse = self._coarse(slab, code)
+        own = self.detail(coarse).unflatten(1, (wanted.shape[1], self.settings.detail))
+        own = (own * wanted[:, :, None, None, None].to(own.dtype)).sum(1)
+        detail = functional.interpolate(own, scale_factor=2, mode="bilinear", align_corners=False)
+        mixed = self.mix(torch.cat([detail, self._near(slab).to(detail.dtype)], 1))
+        mixed = functional.relu(self.mixed(mixed, code))
+        # The last step works in full precision: an image has more grey values than bfloat16 can tell apart.
+        with torch.autocast(slab.device.type, enabled=False):
+            mean, log_variance = self.last(mixed.float()).chunk(2, 1)
+            if not self.training:
+                # No signal is lower. Cut here, not by the declared operations: those would call a value that was cut
+                # certain, and leave dark specks in the map of deviations.
+                mean = torch.maximum(self.finish(mean), (wanted @ self.floors[:, None])[:, :, None, None])
+            output = torch.cat([mean, self.finish.smooth(log_variance)], 1)
+        if self.training and self.tissue is not None:
+            return Guided(output, self.tissue(coarse))
+        return output
+
+    def _coarse(self, slab: Tensor, code: Tensor) -> Tensor:
+        """The U-Net: features at half the resolution."""
+        # In full precision: grey and white matter of a CT are a few steps of bfloat16 apart.
+        with torch.autocast(slab.device.type, enabled=False):
+            features = self.stem(slab)
+        if torch.is_autocast_enabled(slab.device.type):
+            features = features.to(torch.get_autocast_dtype(slab.device.type))
+        passed = []
+        for depth, blocks in enumerate(self.encoder):
+            if depth:
+                features = self.down[depth - 1](features)
+            for block in blocks:
+                features = block(features, code)
+            passed.append(features)
+        for depth in reversed(range(len(self.decoder))):
+            larger = functional.interpolate(self.up[depth](features), scale_factor=2, mode="nearest")
+            merged = self.merge[depth](larger + passed[depth], code)
+            features = self.decoder[depth](merged, code)
+        return features
+
+    def _near(self, slab: Tensor) -> Tensor:
+        """Of each scan the slices asked for and one on either side."""
+        context, count = self.settings.context, self.settings.outputs + 2
+        first = (context - count) // 2
+        return torch.cat([slab[:, s * context + first :][:, :count] for s in range(self.sources)], 1)

@@ -1,0 +1,42 @@
+"""Parts that several networks share: what is done to slices at the end, and what a guided network gives."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Guided(NamedTuple):
+    """What a network with anatomy guidance gives while it trains."""
+
+    output: Tensor
+    """Means, then log-variances."""
+    tissue: Tensor
+    """Logits of the tissue classes, (N, classes, ...), of the middle slice or of the patch; may be of lower resolution."""
+
+
+class Finish(nn.Module):
+    """Smooths, evens out and sharpens slices (N, slices, H, W), each by itself."""
+
+    def __init__(self, slices: int, sharpen: float) -> None:
+        super().__init__()
+        self.slices, self.sharpen = slices, sharpen
+        line = torch.tensor([0.25, 0.5, 0.25])
+        self.binomial: Tensor
+        self.register_buffer("binomial", torch.outer(line, line).expand(slices, 1, 3, 3).clone(), persistent=False)
+
+    def smooth(self, slices: Tensor) -> Tensor:
+        """Each slice smoothed by (1 2 1)/4 along both axes, its border repeated."""
+        padded = functional.pad(slices, (1, 1, 1, 1), mode="replicate")
+        return functional.conv2d(padded, self.binomial, groups=self.slices)
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """Take away what alternates from pixel to pixel, the trace of the blocks of two; then sharpen what is left.
+
+        With B the smoothing by (1 2 1)/4: (1 - (1 - B)^2), which is 0 at two pixels a period and flat at long ones, then
+        1 + sharpen (1 - B).
+        """
+        fine = slices - self.smooth(slices)
+        even = slices - (fine - self.smooth(fine))
+        return even + self.sharpen * (even - self.smooth(even))
