@@ -43,12 +43,6 @@ def _changed(folder: Path) -> int:
         return 0
 
 
-def sources() -> list[Modality]:
-    """What the installed models take, in the order of `Modality`."""
-    taken = {source for summary in usable() for source in summary.sources}
-    return [modality for modality in Modality if modality in taken]
-
-
 def targets(source: Modality) -> list[Modality]:
     """What the installed models make of a scan of `source`, in the order of `Modality`."""
     made = {target for summary in usable() for target in _targets(summary, source)}

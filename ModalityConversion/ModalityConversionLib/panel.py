@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import qt
 import slicer
@@ -21,9 +21,6 @@ from .reading_panel import ReadingPanel
 from .request import Request
 from .run import State
 from .run_panel import RunPanel
-
-if TYPE_CHECKING:
-    import qt
 
 
 class Panel(VTKObservationMixin):
@@ -127,7 +124,6 @@ class Panel(VTKObservationMixin):
                 target=self.input.target,
                 model=self.input.model,
                 mask=parameters.mask,
-                segment=parameters.maskSegment,
                 output=parameters.outputVolume,
                 is_running=self.is_running or self.models.is_installing,
             )

@@ -22,7 +22,6 @@ class Choice:
     target: Modality | None
     model: Summary | None
     mask: slicer.vtkMRMLNode | None = None
-    segment: str = ""
     output: slicer.vtkMRMLScalarVolumeNode | None = None
     is_running: bool = False
 

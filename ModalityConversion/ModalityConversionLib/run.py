@@ -10,6 +10,7 @@ import inspect
 import logging
 import time
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from enum import Enum
 from typing import Any
@@ -40,7 +41,7 @@ class State(str, Enum):
     failed = "failed"
 
 
-class Run:
+class Run(ABC):
     """Something under way. Subclasses give the steps.
 
     `on_progress(Progress)` is called with news; `on_end(Run)` once, when it is done, cancelled or failed.
@@ -63,14 +64,14 @@ class Run:
         self._pending = ""
         self._work = self.steps()
 
+    @abstractmethod
     def steps(self) -> Steps:
         """The work."""
-        raise NotImplementedError
 
-    def closed(self) -> None:
+    def closed(self) -> None:  # noqa: B027 - most runs have nothing to do then
         """Called when the run has ended, however."""
 
-    def undo(self) -> None:
+    def undo(self) -> None:  # noqa: B027 - nor then
         """Called when a run was cancelled in its very last step: take the outcome back."""
 
     # --- driving it

@@ -54,7 +54,8 @@ class GuiConnector:
 
     @staticmethod
     def canRepresent(widget: Any, datatype: Any) -> bool:
-        raise NotImplementedError
+        """Whether it connects this widget with values of this type; each subclass says so for its own."""
+        return False
 
     @classmethod
     def create(cls, widget: Any, datatype: Any) -> Any:
