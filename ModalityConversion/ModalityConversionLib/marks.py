@@ -14,6 +14,7 @@ import slicer
 PREFIX = "ModalityConversion."
 SYNTHETIC = f"{PREFIX}Synthetic"
 MODALITY = f"{PREFIX}Modality"
+CAUTION = f"{PREFIX}Caution"
 CONTENT = f"{PREFIX}Content"
 """`image`, `uncertainty`, `segmentation` or `difference`."""
 REPORT = f"{PREFIX}Report"
@@ -38,6 +39,7 @@ def mark(node: slicer.vtkMRMLNode, report: Mapping[str, Any], content: str, sour
         "Synthetic": "1",
         "NotForDiagnosis": "1",
         "Notice": report.get("notice", ""),
+        "Caution": report.get("caution") or "",
         "Content": content,
         "Modality": report.get("modality", ""),
         "SourceModality": " ".join(report.get("source", {}).get("modality", [])),

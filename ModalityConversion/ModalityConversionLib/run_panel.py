@@ -143,7 +143,8 @@ class RunPanel:
                 seconds=report.get("seconds", {}).get("total", 0),
                 device=report.get("device", ""),
             )
-            self._say(" ".join([text, *report.get("warnings", [])]), log=bool(run.log.strip()))
+            cautions = [report["caution"]] if report.get("caution") else []
+            self._say(" ".join([text, *cautions, *report.get("warnings", [])]), log=bool(run.log.strip()))
         else:
             self._say(run.message, failed=run.state is State.failed, log=run.state is State.failed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 
 import slicer
 import vtk
@@ -99,8 +100,12 @@ def _text(composite: slicer.vtkMRMLSliceCompositeNode) -> str:
     if composite.GetForegroundOpacity() > 0:
         shown.append(composite.GetForegroundVolumeID())
     nodes = [slicer.mrmlScene.GetNodeByID(id) for id in shown if id]
-    modalities = [node.GetAttribute(marks.MODALITY) or "" for node in nodes if marks.is_synthetic(node)]
-    return f"{_TEXT} {modalities[0]}\nnot for diagnosis".replace("  ", " ") if modalities else ""
+    made = next((node for node in nodes if marks.is_synthetic(node)), None)
+    if made is None:
+        return ""
+    lines = [f"{_TEXT} {made.GetAttribute(marks.MODALITY) or ''}".strip(), "not for diagnosis"]
+    caution = made.GetAttribute(marks.CAUTION)
+    return "\n".join([*lines, *textwrap.wrap(caution or "", 40)])
 
 
 def _view(name: str) -> slicer.qMRMLSliceView | None:

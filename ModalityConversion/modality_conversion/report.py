@@ -28,7 +28,8 @@ def build_report(
     """The report of a conversion that ended well, ready for JSON. `source` is the scan whose grid the output has."""
     declared = bundle.spec.targets[target]
     return {
-        **_marks(NOTICE),
+        **_marks(NOTICE if declared.caution is None else f"{NOTICE} {declared.caution}"),
+        "caution": declared.caution,
         "modality": target.value,
         "units": declared.units,
         "window": declared.window,
@@ -117,7 +118,7 @@ def header_fields(report: Mapping[str, Any]) -> dict[str, str]:
             "engine_version": report["engine_version"],
             "date": report["date"],
         }
-    model = report["model"]
+    model, caution = report["model"], report.get("caution")
     files = report.get("source", {}).get("files", [])
     if content == "segmentation":
         names = "; ".join(f"{label['value']} {' '.join(label['name'].split())}" for label in report["labels"])
@@ -126,8 +127,10 @@ def header_fields(report: Mapping[str, Any]) -> dict[str, str]:
         what = f"SYNTHETIC {report['modality']}"
         said = {"modality": report["modality"], "units": report["units"]}
     return {
-        "ITK_FileNotes": f"{what}, not for diagnosis; {model['id']} {model['version']}"[:_NOTES],
+        # The side-car file has the model too; that someone opens a lone NIfTI unwarned is worse than not to know the model.
+        "ITK_FileNotes": f"{what}, not for diagnosis; {caution or '{id} {version}'.format(**model)}"[:_NOTES],
         **marks,
+        **({"caution": caution} if caution else {}),
         **said,
         "source_file": "; ".join(entry["name"] for entry in files),
         "source_sha256": "; ".join(entry["sha256"] for entry in files),

@@ -100,6 +100,10 @@ class Target(Section):
     """Centre of the display window, in output units."""
     dtype: Literal["float32", "float64", "uint8", "int16", "uint16", "int32"] = "float32"
     """Voxel type of the output; integer types are rounded and clipped to the type's range."""
+    caution: str | None = Field(
+        None, max_length=200, examples=["Simulated training data, not validated against real CT."]
+    )
+    """A sentence that goes with every output of this target: into its report, its header, its node and the panel."""
 
 
 # --- the grid the network sees ----------------------------------------------------------------------------------------

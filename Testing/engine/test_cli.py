@@ -83,6 +83,21 @@ def test_a_nifti_says_synthetic_in_its_description(tmp_path: Path, model: Path, 
     assert said.startswith("SYNTHETIC T2, not for diagnosis")
 
 
+def test_what_a_target_needs_said_stands_in_every_output(tmp_path: Path, model: Path, scan: Path, run: Runner) -> None:
+    caution = "Simulated training data, not validated against real T2."
+    targets = {"T2": {"units": "arbitrary", "background": 0, "window": 2, "level": 1, "caution": caution}}
+    edit_spec(model, lambda fields: fields.update(targets=targets))
+    outcome = run("convert", scan, "--to", "T2", "--out", tmp_path / "out.nrrd")
+    assert caution in outcome.out
+    assert read_image(tmp_path / "out.nrrd").GetMetaData("caution") == caution
+    told = json.loads((tmp_path / "out.json").read_text())
+    assert told["caution"] == caution
+    assert told["notice"] == f"Synthetic image. Not for diagnosis. {caution}"
+    assert run("convert", scan, "--to", "T2", "--out", tmp_path / "out.nii.gz").code == 0
+    said = read_image(tmp_path / "out.nii.gz").GetMetaData("descrip")
+    assert said == "SYNTHETIC T2, not for diagnosis; Simulated training data, not validated against"
+
+
 def test_a_host_process_reads_json_lines(tmp_path: Path, model: Path, scan: Path, run: Runner) -> None:
     outcome = run("convert", scan, "--to", "T2", "--out", tmp_path / "out.nii", "--progress", "json")
     news = [json.loads(line) for line in outcome.lines]

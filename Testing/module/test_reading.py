@@ -128,7 +128,10 @@ def test_the_word_synthetic_stands_in_every_view_that_shows_one_and_in_no_other(
         slicer.app.processEvents()
         real, made = (layouts.view_name(side, "Axial") for side in ("Real", "Synthetic"))
         assert set(labels.texts()) == {made}
-        assert labels.texts()[made].startswith("SYNTHETIC T2")
+        assert labels.texts()[made] == "SYNTHETIC T2\nnot for diagnosis"
+        synthetic.SetAttribute(marks.CAUTION, "Simulated training data, not validated against real T2.")
+        labels.update()
+        assert labels.texts()[made].splitlines()[2:] == ["Simulated training data, not validated", "against real T2."]
         reading.toggle(True)
         assert labels.texts() == {}
         reading.toggle(False)

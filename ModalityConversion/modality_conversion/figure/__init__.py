@@ -145,6 +145,7 @@ def save_conversion_figure(
         source_name=str(modality),
         target_name=report["modality"],
         model=f"{report['model']['id']} {report['model']['version']}",
+        title=report.get("caution") or "",
     )
 
 
