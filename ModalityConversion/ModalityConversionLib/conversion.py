@@ -9,7 +9,7 @@ from typing import Any
 from modality_conversion.modality import Modality
 from modality_conversion.progress import Progress
 
-from . import masks, metaimage, resampling, results, settings, volumes
+from . import handover, masks, metaimage, results, settings, volumes
 from .process import EngineProcess
 from .request import Request
 from .run import Run, Steps
@@ -50,9 +50,11 @@ class Conversion(Run):
         with Workspace() as folder:
             origin = results.Origin(request.scan)
             self.tell("read", 0, 1)
-            paths, mask = yield from hand_over(request, folder)
+            warnings: list[str] = []
+            paths, mask = yield from hand_over(request, folder, warnings)
             with EngineProcess(arguments(request, paths, mask, folder), folder) as process:
                 report = yield from self.listen(process)
+            report["warnings"] = [*warnings, *report.get("warnings", [])]
             images = {}
             for name in ("volume", "uncertainty", "segmentation"):
                 file = folder / f"{name}.mha"
@@ -70,17 +72,14 @@ def _without_temporary_files(report: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def hand_over(request: Request, folder: Path) -> Generator[bool, None, tuple[dict[Modality, Path], Path | None]]:
-    """Write the scans and the mask; returns their files."""
+def hand_over(
+    request: Request, folder: Path, warnings: list[str]
+) -> Generator[bool, None, tuple[dict[Modality, Path], Path | None]]:
+    """Write the scans and the mask; returns their files. `warnings` gets what the user should know."""
     paths = {}
     for modality, node in {request.modality: request.scan, **request.further}.items():
         paths[modality] = folder / f"{modality.value}.mha"
-        image, owner = node.GetImageData(), node
-        if node.GetTransformNodeID() != request.scan.GetTransformNodeID():
-            # The engine knows no transforms: a scan placed by another one is brought onto the first one's grid here.
-            placed = resampling.oriented(image, node)
-            image, owner = resampling.onto(request.scan, placed, node, linear=True), request.scan
-        yield from written(metaimage.write(volumes.voxels(image), volumes.ijk_to_ras(owner), paths[modality]))
+        yield from handover.write(request.scan, node, modality, paths[modality], warnings)
     if request.mask is None:
         return paths, None
     mask = folder / "mask.mha"

@@ -16,10 +16,11 @@ from .conversion import Conversion
 def details(run: Conversion) -> str:
     """Everything about a run, as text."""
     request = run.request
+    sources = "+".join([request.modality, *request.further])
     lines = [
         f"ModalityConversion {__version__}, Slicer {slicer.app.applicationVersion}, Python {sys.version.split()[0]}",
         f"{platform.platform()}; {', '.join(dependencies.installed_runtimes()) or 'no onnxruntime'}",
-        f"{request.modality} to {request.target}, model {request.model or 'the default'}, device {request.device}",
+        f"{sources} to {request.target}, model {request.model or 'the default'}, device {request.device}",
         f"size {request.scan.GetImageData().GetDimensions() if request.scan.GetImageData() else 'none'}, "
         f"spacing {request.scan.GetSpacing()}",
         f"{run.state.value}: {run.message}",

@@ -51,6 +51,29 @@ def set_dicom_fields(
             hierarchy.SetItemAttribute(item, f"DICOM.{name}", value)
 
 
+def are_of_one_study(first: slicer.vtkMRMLVolumeNode, second: slicer.vtkMRMLVolumeNode) -> bool:
+    """Whether two volumes are filed in one study; where neither is in a study, in one folder or under one patient."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    level = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelStudy()
+    items = [hierarchy.GetItemByDataNode(node) for node in (first, second)]
+    if not all(items):
+        return False
+    studies = [hierarchy.GetItemAncestorAtLevel(item, level) for item in items]
+    if any(studies):
+        return studies[0] == studies[1]
+    folders = [hierarchy.GetItemParent(item) for item in items]
+    return folders[0] == folders[1] != hierarchy.GetSceneItemID()
+
+
+def are_of_two_patients(first: slicer.vtkMRMLVolumeNode, second: slicer.vtkMRMLVolumeNode) -> bool:
+    """Whether two volumes are filed under different patients; False where that is not known."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    level = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMLevelPatient()
+    items = [hierarchy.GetItemByDataNode(node) for node in (first, second)]
+    patients = [hierarchy.GetItemAncestorAtLevel(item, level) if item else 0 for item in items]
+    return all(patients) and patients[0] != patients[1]
+
+
 def _study_uid(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> str:
     names = slicer.vtkMRMLSubjectHierarchyConstants
     study = hierarchy.GetItemAncestorAtLevel(item, names.GetDICOMLevelStudy())

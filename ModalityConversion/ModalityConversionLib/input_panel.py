@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import qt
@@ -68,8 +68,8 @@ class InputPanel:
 
     # --- showing it
 
-    def refresh(self) -> None:
-        """Show what the parameters, the scene and the models folder say now."""
+    def refresh(self, further: Collection[Modality] = ()) -> None:
+        """Show what the parameters, the scene and the models folder say now; `further`: what other scans are given."""
         if self._parameters is None:
             return
         self._forget_correction_of_another_scan()
@@ -80,16 +80,16 @@ class InputPanel:
             wanted = targets[0].value if targets else ""
         widgets.fill(self.ui.targetCombo, [(target.value, target.value) for target in targets], wanted)
         self.ui.targetCombo.enabled = bool(targets)
-        fitting = self._models()
+        fitting = self._models(further)
         ids = [summary.id for summary in fitting]
         id = self._parameters.model if self._parameters.model in ids else (ids[0] if ids else "")
         items = [(f"{summary.title} {summary.version}", summary.id) for summary in fitting]
         widgets.fill(self.ui.modelCombo, items, id)
         self.ui.modelCombo.enabled = self.ui.cardButton.enabled = bool(fitting)
 
-    def _models(self) -> list[Summary]:
+    def _models(self, further: Collection[Modality] = ()) -> list[Summary]:
         modality, target = self.modality, self.target
-        return models.between(modality, target) if modality is not None and target is not None else []
+        return models.between(modality, target, further) if modality is not None and target is not None else []
 
     def _forget_correction_of_another_scan(self) -> None:
         id = self.scan.GetID() if self.scan is not None else ""
@@ -99,22 +99,8 @@ class InputPanel:
 
     def _show_modality(self) -> None:
         found = recognise(self.scan)
-        corrected = self._parameters.modality
-        items = [(modality.value, modality.value) for modality in Modality]
-        current = corrected or (found.modality.value if found.modality else "")
-        if not current:
-            items.insert(0, (_("choose"), ""))
-        widgets.fill(self.ui.modalityCombo, items, current)
+        widgets.show_modality(self.ui.modalityCombo, self.ui.modalityHow, found, self._parameters.modality)
         self.ui.modalityCombo.enabled = self.scan is not None
-        if self.scan is None:
-            text = ""
-        elif corrected:
-            text = _("chosen by hand")
-        elif found.modality is None:
-            text = found.how
-        else:
-            text = _("recognised: {how}").format(how=found.how)
-        self.ui.modalityHow.text = text
 
     # --- clicks
 
@@ -144,6 +130,7 @@ def show_card(summary: Summary) -> None:
     dialog.setAttribute(qt.Qt.WA_DeleteOnClose)
     browser = qt.QTextBrowser(dialog)
     browser.setOpenExternalLinks(True)
+    browser.searchPaths = [str(summary.path / "docs")]  # the card names its pictures from there
     card = models.card(summary) or _("This model has no card. Nothing is known of how good it is.")
     if hasattr(browser, "setMarkdown"):  # Qt 5.14 and newer
         browser.setMarkdown(card)

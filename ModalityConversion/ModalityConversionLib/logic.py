@@ -51,7 +51,7 @@ def convert(
             modality=modality,
             target=_target(modality, target),
             model=model or "",
-            further={Modality.parse(name): node for name, node in (further or {}).items()},
+            further={_parsed(name): node for name, node in (further or {}).items()},
             mask=mask,
             segment=segment,
             device=device,
@@ -72,11 +72,15 @@ def convert(
     return results
 
 
-def _modality(scan: slicer.vtkMRMLScalarVolumeNode, source: str | None) -> Modality:
+def _parsed(name: str) -> Modality:
     try:
-        found = Modality.parse(source) if source else recognise(scan).modality
+        return Modality.parse(name)
     except ValueError as error:
         raise ConversionError(str(error)) from None
+
+
+def _modality(scan: slicer.vtkMRMLScalarVolumeNode, source: str | None) -> Modality:
+    found = _parsed(source) if source else recognise(scan).modality
     if found is None:
         raise ConversionError(
             _('Nothing says what kind of scan {name} is. Say so, for example with source="T1".').format(
@@ -87,10 +91,7 @@ def _modality(scan: slicer.vtkMRMLScalarVolumeNode, source: str | None) -> Modal
 
 
 def _target(modality: Modality, target: str) -> Modality:
-    try:
-        wanted = Modality.parse(target)
-    except ValueError as error:
-        raise ConversionError(str(error)) from None
+    wanted = _parsed(target)
     reachable = models.targets(modality)
     if wanted not in reachable:
         raise ConversionError(

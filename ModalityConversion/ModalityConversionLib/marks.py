@@ -19,7 +19,7 @@ CONTENT = f"{PREFIX}Content"
 """`image`, `uncertainty`, `segmentation` or `difference`."""
 REPORT = f"{PREFIX}Report"
 SOURCE = f"{PREFIX}source"
-"""Role of the node reference from a result to the scan that it was made from."""
+"""Role of the node references from a result to the scans that it was made from, the one whose grid it has first."""
 
 
 def is_synthetic(node: slicer.vtkMRMLNode | None) -> bool:
@@ -32,8 +32,17 @@ def content(node: slicer.vtkMRMLNode | None) -> str:
     return (node.GetAttribute(CONTENT) or "") if node is not None and is_synthetic(node) else ""
 
 
-def mark(node: slicer.vtkMRMLNode, report: Mapping[str, Any], content: str, source: slicer.vtkMRMLNode | None) -> None:
-    """Put the marks on a node: synthetic, not for diagnosis, model, source, the whole report."""
+def mark(
+    node: slicer.vtkMRMLNode,
+    report: Mapping[str, Any],
+    content: str,
+    source: slicer.vtkMRMLNode | None,
+    *further: slicer.vtkMRMLNode,
+) -> None:
+    """Put the marks on a node: synthetic, not for diagnosis, model, sources, the whole report.
+
+    `source` is the scan whose grid the node has, `further` what was read beside it.
+    """
     model = report.get("model", {})
     fields = {
         "Synthetic": "1",
@@ -43,7 +52,7 @@ def mark(node: slicer.vtkMRMLNode, report: Mapping[str, Any], content: str, sour
         "Content": content,
         "Modality": report.get("modality", ""),
         "SourceModality": " ".join(report.get("source", {}).get("modality", [])),
-        "SourceName": source.GetName() if source else "",
+        "SourceName": "; ".join(one.GetName() for one in (source, *further) if one is not None),
         "Model": model.get("id", ""),
         "ModelVersion": model.get("version", ""),
         "ModelSHA256": model.get("sha256", ""),
@@ -57,7 +66,9 @@ def mark(node: slicer.vtkMRMLNode, report: Mapping[str, Any], content: str, sour
     for name, value in fields.items():
         node.SetAttribute(f"{PREFIX}{name}", str(value))
     if source is not None:
-        node.SetNodeReferenceID(SOURCE, source.GetID())
+        node.RemoveNodeReferenceIDs(SOURCE)  # an output that is filled again may have had more of them
+        for one in (source, *further):
+            node.AddNodeReferenceID(SOURCE, one.GetID())
 
 
 def report_of(node: slicer.vtkMRMLNode) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from modality_conversion.bundle import Summary
@@ -49,10 +50,14 @@ def targets(source: Modality) -> list[Modality]:
     return [modality for modality in Modality if modality in made]
 
 
-def between(source: Modality, target: Modality) -> list[Summary]:
-    """The models that make `target` of a scan of `source`; the first is the default. Last those that need more scans."""
+def between(source: Modality, target: Modality, further: Collection[Modality] = ()) -> list[Summary]:
+    """The models that make `target` of a scan of `source`; the first is the default.
+
+    Last those that need scans which are not there; where there are `further` scans, first those that read several.
+    """
     fitting = [summary for summary in usable() if target in _targets(summary, source)]
-    return sorted(fitting, key=lambda summary: bool(set(summary.needs) - {source}))
+    given = {source, *further}
+    return sorted(fitting, key=lambda one: (not given.issuperset(one.needs), bool(further) and not one.joint))
 
 
 def segmenting(source: Modality) -> list[Summary]:

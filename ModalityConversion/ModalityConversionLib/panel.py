@@ -13,6 +13,8 @@ from modality_conversion.errors import ConversionError
 
 from . import dependencies, models, volumes, workspace
 from .conversion import Conversion
+from .further import NamedScan, used
+from .further_panel import FurtherPanel
 from .i18n import tr as _
 from .input_panel import InputPanel
 from .models_panel import ModelsPanel
@@ -35,8 +37,9 @@ class Panel(VTKObservationMixin):
         self._parameters: Any = None  # Parameters; the wrapper adds members that no type checker sees
         self._gui_tags: list[int] = []
         self._refresh_waits = False
-        self._watched: slicer.vtkMRMLNode | None = None
+        self._watched: list[slicer.vtkMRMLNode] = []
         self.input = InputPanel(self.refresh)
+        self.further = FurtherPanel(self.refresh)
         self.options = RunPanel(self.convert, self.cancel, self.refresh)
         self.reading = ReadingPanel()
         self.models = ModelsPanel(self._on_models_changed, self._what_runs)
@@ -45,10 +48,15 @@ class Panel(VTKObservationMixin):
         layout.addStretch(1)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self._on_scene)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self._on_scene)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self._on_removal)
 
     @property
-    def _parts(self) -> tuple[InputPanel, RunPanel, ReadingPanel, ModelsPanel]:
-        return self.input, self.options, self.reading, self.models
+    def _parts(self) -> tuple[InputPanel, FurtherPanel, RunPanel, ReadingPanel, ModelsPanel]:
+        return self.input, self.further, self.options, self.reading, self.models
+
+    @property
+    def _bound_parts(self) -> tuple[InputPanel, FurtherPanel, RunPanel, ReadingPanel]:
+        return self.input, self.further, self.options, self.reading
 
     @property
     def is_running(self) -> bool:
@@ -68,10 +76,10 @@ class Panel(VTKObservationMixin):
             self.removeObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
         self._gui_tags = []
         self._parameters = parameters
-        for part in (self.input, self.options, self.reading):
+        for part in self._bound_parts:
             part.bind(parameters)
         if parameters is not None:
-            self._gui_tags = [parameters.connectGui(part.ui) for part in (self.input, self.options, self.reading)]
+            self._gui_tags = [parameters.connectGui(part.ui) for part in self._bound_parts]
             self.addObserver(parameters, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
             self.refresh()
 
@@ -106,9 +114,13 @@ class Panel(VTKObservationMixin):
         """Show what the parameters, the scene and the models folder say now."""
         if self._parameters is None:
             return
-        self.input.refresh()
-        self._watch(self.input.scan)
+        scan = self.input.scan
+        self.further.leave_those_of_another_scan(scan)
+        further = self.further.chosen
+        self.input.refresh([one.modality for one in further if one.modality is not None])
+        self._watch([one for one in (scan, *(one.volume for one in further)) if one is not None])
         modality, model = self.input.modality, self.input.model
+        self.further.refresh(NamedScan(scan, modality), self.input.target, model)
         self.options.refresh(modality, model, self.what_is_missing())
         self.reading.refresh()
 
@@ -126,6 +138,7 @@ class Panel(VTKObservationMixin):
                 mask=parameters.mask,
                 output=parameters.outputVolume,
                 is_running=self.is_running or self.models.is_installing,
+                further=self.further.chosen,
             )
         )
 
@@ -172,6 +185,7 @@ class Panel(VTKObservationMixin):
             modality=modality,
             target=self.input.target,
             model=model.id,
+            further={one.modality: one.volume for one in used(self.further.chosen, model) if one.modality},
             mask=parameters.mask,
             segment=self.options.segment,
             device=self.options.device,
@@ -194,22 +208,31 @@ class Panel(VTKObservationMixin):
     def _on_parameters(self, caller: vtk.vtkObject, event: str) -> None:
         self.refresh()
 
-    def _watch(self, scan: slicer.vtkMRMLNode | None) -> None:
-        """Follow what happens to the scan that is chosen: its name, its voxels, its grid."""
-        if scan is self._watched:
-            return
+    def _watch(self, scans: list[slicer.vtkMRMLNode]) -> None:
+        """Follow what happens to the scans that are chosen: their names, their voxels, their grids."""
         for event in (vtk.vtkCommand.ModifiedEvent, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent):
-            if self._watched is not None:
-                self.removeObserver(self._watched, event, self._on_scene)
-            if scan is not None:
-                self.addObserver(scan, event, self._on_scene)
-        self._watched = scan
+            for scan in self._watched:
+                if scan not in scans:
+                    self.removeObserver(scan, event, self._on_scene)
+            for number, scan in enumerate(scans):
+                if scan not in self._watched and scan not in scans[:number]:
+                    self.addObserver(scan, event, self._on_scene)
+        self._watched = scans
 
     def _on_scene(self, caller: vtk.vtkObject, event: str) -> None:
         """Look at the scene once, after all that happens to it at once."""
         if not self._refresh_waits:
             self._refresh_waits = True
             qt.QTimer.singleShot(0, self._refresh_now)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_removal(self, caller: vtk.vtkObject, event: str, node: slicer.vtkMRMLNode) -> None:
+        """Choose nothing where the node was chosen; left alone, a selector would go on to its neighbour in the list."""
+        if self._parameters is None or node is None or slicer.mrmlScene.IsClosing():
+            return
+        for name in ("further1", "further2", "further3", "mask", "outputVolume", "referenceVolume"):
+            if self._parameters.getValue(name) is node:
+                self._parameters.setValue(name, None)
 
     def _refresh_now(self) -> None:
         self._refresh_waits = False

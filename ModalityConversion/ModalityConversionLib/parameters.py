@@ -11,6 +11,8 @@ class Parameters:
 
     inputVolume - The scan to convert.
     modality - What it is, where the user said so; empty: as recognised.
+    further1, further2, further3 - Further scans of the same person, for models that read several at once.
+    furtherModality1, furtherModality2, furtherModality3 - What they are, where the user said so.
     target - What to make.
     model - A model's id; empty: the best that fits.
     mask - Where to convert: a volume, labelmap or segmentation; None: as the model says.
@@ -24,6 +26,12 @@ class Parameters:
 
     inputVolume: vtkMRMLScalarVolumeNode
     modality: str = ""
+    further1: vtkMRMLScalarVolumeNode
+    further2: vtkMRMLScalarVolumeNode
+    further3: vtkMRMLScalarVolumeNode
+    furtherModality1: str = ""
+    furtherModality2: str = ""
+    furtherModality3: str = ""
     target: str = ""
     model: str = ""
     mask: vtkMRMLNode

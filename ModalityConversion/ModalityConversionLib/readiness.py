@@ -10,6 +10,7 @@ from modality_conversion.bundle import Summary
 from modality_conversion.modality import Modality
 
 from . import marks, torchscript, volumes
+from .further import NamedScan, fault, used
 from .i18n import tr as _
 
 
@@ -24,6 +25,13 @@ class Choice:
     mask: slicer.vtkMRMLNode | None = None
     output: slicer.vtkMRMLScalarVolumeNode | None = None
     is_running: bool = False
+    further: tuple[NamedScan, ...] = ()
+    """Further scans of the same person; those that the model does not read do not matter."""
+
+    @property
+    def used(self) -> list[NamedScan]:
+        """The further scans that the model reads."""
+        return used(self.further, self.model)
 
 
 def what_is_missing(choice: Choice) -> str | None:
@@ -43,14 +51,19 @@ def what_is_missing(choice: Choice) -> str | None:
         return _("Choose a model.")
     if choice.model.fault:
         return _("The model {id} cannot be used: {fault}.").format(id=choice.model.id, fault=choice.model.fault)
-    others = [modality.value for modality in choice.model.needs if modality is not choice.modality]
+    main = NamedScan(choice.scan, choice.modality)
+    reason = fault(main, choice.used, choice.target, choice.model)
+    if reason:
+        return reason
+    given = {scan.modality for scan in (main, *choice.used)}
+    others = [modality.value for modality in choice.model.needs if modality not in given]
     if others:
-        return _(
-            "This model needs {modalities} too. The panel converts one scan; use it from Python or the command line."
-        ).format(modalities=", ".join(others))
+        return _("This model needs {modalities} too. Add it under More scans of this patient.").format(
+            modalities=", ".join(others)
+        )
     if torchscript.needs_torch(choice.model.path) and torchscript.what_is_missing():
         return torchscript.what_is_missing()
-    if choice.mask is not None and choice.mask is choice.scan:
+    if choice.mask is not None and choice.mask in [scan.volume for scan in (main, *choice.used)]:
         return _("The mask is the scan itself. Choose another mask, or none.")
     return _output_fault(choice)
 
@@ -59,7 +72,7 @@ def _output_fault(choice: Choice) -> str | None:
     output = choice.output
     if output is None:
         return None
-    if output in (choice.scan, choice.mask):
+    if output in (choice.scan, choice.mask, *(scan.volume for scan in choice.used)):
         return _("The output is what is read. Choose another output volume, or a new one.")
     if output.GetImageData() is not None and not marks.is_synthetic(output):
         return _("The output holds a scan that was not made here. Choose another one, or a new one.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import slicer
 
@@ -10,6 +12,7 @@ from modality_conversion.errors import ConversionError
 from modality_conversion.modality import Modality
 
 from . import marks, volumes
+from .further import NamedScan, fault
 from .i18n import tr as _
 
 
@@ -35,14 +38,10 @@ class Request:
 
     def check(self) -> None:
         """Raise ConversionError, with what to do, where the scene already says that this cannot work."""
-        for volume in (self.scan, *self.further.values()):
-            reason = volumes.why_unfit(volume)
-            if reason:
-                raise ConversionError(reason)
-        if self.modality in self.further:
-            raise ConversionError(
-                _("Two scans are given as {modality}. Give one of each.").format(modality=self.modality)
-            )
+        further = [NamedScan(node, modality) for modality, node in self.further.items()]
+        reason = volumes.why_unfit(self.scan) or fault(NamedScan(self.scan, self.modality), further, self.target)
+        if reason:
+            raise ConversionError(reason)
         if self.output is not None and self.output in self.read:
             raise ConversionError(
                 _("{name} is read, so it cannot be the output too. Choose another output volume.").format(
@@ -55,6 +54,11 @@ class Request:
                     name=self.output.GetName()
                 )
             )
+
+    def sources(self, report: Mapping[str, Any]) -> list[slicer.vtkMRMLScalarVolumeNode]:
+        """The scans that a result was made from, by its report; the main one first."""
+        taken = report.get("source", {}).get("modality", [])
+        return [self.scan, *(node for modality, node in self.further.items() if modality.value in taken)]
 
     @property
     def read(self) -> list[slicer.vtkMRMLNode]:

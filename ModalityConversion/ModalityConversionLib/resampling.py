@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import slicer
 import vtk
 
@@ -16,11 +17,13 @@ def oriented(image: vtk.vtkImageData, volume: slicer.vtkMRMLVolumeNode) -> slice
     return placed
 
 
-def empty_grid(volume: slicer.vtkMRMLVolumeNode, scalar_type: int) -> slicer.vtkOrientedImageData:
-    """An image on a volume's grid, its voxels not set."""
+def empty_grid(
+    volume: slicer.vtkMRMLVolumeNode, scalar_type: int, extent: tuple[int, ...] | None = None
+) -> slicer.vtkOrientedImageData:
+    """An image on a volume's grid, its voxels not set; `extent` (first i, last i, first j, ...) for a part of it."""
     grid = slicer.vtkOrientedImageData()
     i, j, k = volumes.size(volume)
-    grid.SetExtent(0, i - 1, 0, j - 1, 0, k - 1)
+    grid.SetExtent(*(extent or (0, i - 1, 0, j - 1, 0, k - 1)))
     _place(grid, volume)
     grid.AllocateScalars(scalar_type, 1)
     return grid
@@ -35,15 +38,48 @@ def onto(
     background: float = 0,
 ) -> slicer.vtkOrientedImageData:
     """An image that belongs to the node `owner`, on the grid of the volume `target`; `background` where it is not."""
-    between = vtk.vtkGeneralTransform()
+    grid = empty_grid(target, image.GetScalarType())
+    return resampled(image, grid, between(owner, target), linear=linear, background=background)
+
+
+def between(
+    owner: slicer.vtkMRMLTransformableNode, target: slicer.vtkMRMLTransformableNode
+) -> vtk.vtkAbstractTransform:
+    """The way from the space of one node's points to that of another's, in mm, whatever their parent transforms."""
+    way = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
-        owner.GetParentTransformNode(), target.GetParentTransformNode(), between
+        owner.GetParentTransformNode(), target.GetParentTransformNode(), way
     )
-    resampled = slicer.vtkOrientedImageData()
+    return way
+
+
+def matrix_between(
+    owner: slicer.vtkMRMLTransformableNode, target: slicer.vtkMRMLTransformableNode
+) -> volumes.Matrix | None:
+    """The same as a (4, 4) matrix; None where it is not linear."""
+    first, second = owner.GetParentTransformNode(), target.GetParentTransformNode()
+    parents = [(first, second), (second, first)]
+    if not all(one is None or one.IsTransformToNodeLinear(other) for one, other in parents):
+        return None
+    way = vtk.vtkMatrix4x4()
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(first, second, way)
+    return np.array([[way.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def resampled(
+    image: slicer.vtkOrientedImageData,
+    grid: slicer.vtkOrientedImageData,
+    way: vtk.vtkAbstractTransform,
+    *,
+    linear: bool,
+    background: float = 0,
+) -> slicer.vtkOrientedImageData:
+    """An image on another grid; `way` leads from its space to that of the grid."""
+    result = slicer.vtkOrientedImageData()
     slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
-        image, empty_grid(target, image.GetScalarType()), resampled, linear, False, between, background
+        image, grid, result, linear, False, way, background
     )
-    return resampled
+    return result
 
 
 def _place(image: slicer.vtkOrientedImageData, volume: slicer.vtkMRMLVolumeNode) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,15 +77,15 @@ def add_to_scene(
                 ),
                 made,
             )
-            _fill(uncertainty, images["uncertainty"], origin, request.scan, report, "uncertainty")
+            _fill(uncertainty, images["uncertainty"], origin, request.sources(report), report, "uncertainty")
         if "segmentation" in images:
             labels = report.get("segmentation", report)
-            segmentation = tumor.new_segmentation(request.scan, origin, images["segmentation"], labels, made)
+            segmentation = tumor.new_segmentation(request.sources(labels), origin, images["segmentation"], labels, made)
         # The user's chosen output comes last, so that it stays as it is when anything before fails.
         if "volume" in images:
             name = _("{name} (synthetic {modality})").format(name=request.scan.GetName(), modality=report["modality"])
             volume = _new_volume(name, made) if request.output is None else _renamed(request.output, name)
-            _fill(volume, images["volume"], origin, request.scan, report, "image")
+            _fill(volume, images["volume"], origin, request.sources(report), report, "image")
             display.show_as_scan(volume, report)
             if uncertainty is not None:
                 display.show_as_uncertainty(uncertainty, volume)
@@ -149,16 +149,17 @@ def _fill(
     node: slicer.vtkMRMLScalarVolumeNode,
     image: vtk.vtkImageData,
     origin: Origin,
-    scan: slicer.vtkMRMLScalarVolumeNode,
+    sources: Sequence[slicer.vtkMRMLScalarVolumeNode],
     report: Mapping[str, Any],
     content: str,
 ) -> None:
+    scan = sources[0]
     blocked = node.StartModify()
     try:
         volumes.set_grid(node, origin.grid)
         node.SetAndObserveImageData(image)
         origin.put(node, scan)
-        marks.mark(node, report, content, scan)
+        marks.mark(node, report, content, *sources)
         display.set_units(node, report["units"])
     finally:
         node.EndModify(blocked)

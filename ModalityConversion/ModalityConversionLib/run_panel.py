@@ -42,6 +42,8 @@ class RunPanel:
         self._on_change = on_change
         self._parameters: Any = None  # Parameters; the wrapper adds members that no type checker sees
         self._details = ""
+        # Not asked of the widgets: in a folded section they are all hidden.
+        self._is_segmentation = self._can_segment = False
         self._devices: list[tuple[str, str]] = []
         self._query: DeviceQuery | None = None
         for selector in (self.ui.maskSelector, self.ui.outputSelector):
@@ -71,7 +73,7 @@ class RunPanel:
         mask = parameters.mask
         if self.ui.maskSelector.currentNode() is not mask:
             self.ui.maskSelector.setCurrentNode(mask)
-        is_segmentation = mask is not None and mask.IsA("vtkMRMLSegmentationNode")
+        is_segmentation = self._is_segmentation = mask is not None and mask.IsA("vtkMRMLSegmentationNode")
         self.ui.segmentLabel.visible = self.ui.segmentCombo.visible = is_segmentation
         if is_segmentation:
             items = [(_("all segments"), "")]
@@ -87,7 +89,7 @@ class RunPanel:
             if tells
             else _("This model does not say how sure it is.")
         )
-        segments = modality is not None and bool(models.segmenting(modality))
+        segments = self._can_segment = modality is not None and bool(models.segmenting(modality))
         self.ui.segmentationLabel.visible = self.ui.segmentationCheckBox.visible = segments
         self.ui.convertButton.enabled = missing is None
         self.ui.convertButton.toolTip = missing or _("Make the synthetic volume. The scan itself is not changed.")
@@ -105,12 +107,12 @@ class RunPanel:
     @property
     def wants_segmentation(self) -> bool:
         """Whether the tumor is to be outlined; False where no model can."""
-        return bool(self._parameters.segmentation and not self.ui.segmentationCheckBox.isHidden())
+        return bool(self._parameters.segmentation and self._can_segment)
 
     @property
     def segment(self) -> str:
         """The segment that is the mask; empty for all."""
-        return widgets.chosen(self.ui.segmentCombo) if not self.ui.segmentCombo.isHidden() else ""
+        return widgets.chosen(self.ui.segmentCombo) if self._is_segmentation else ""
 
     # --- the run
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,13 +22,17 @@ _NO_REGION = "Anatomic codes - DICOM master list"
 
 
 def new_segmentation(
-    scan: slicer.vtkMRMLScalarVolumeNode,
+    sources: Sequence[slicer.vtkMRMLScalarVolumeNode],
     origin: Origin,
     image: vtk.vtkImageData,
     report: Mapping[str, Any],
     made: list[slicer.vtkMRMLNode],
 ) -> slicer.vtkMRMLSegmentationNode:
-    """Outline the labels of `report["labels"]` in a new segmentation on the scan's grid. `made` gets every new node."""
+    """Outline the labels of `report["labels"]` in a new segmentation on the first scan's grid.
+
+    `sources` are the scans that were read; `made` gets every new node.
+    """
+    scan = sources[0]
     name = _("{name} (automatic segmentation)").format(name=scan.GetName())
     unique = slicer.mrmlScene.GenerateUniqueName(name) if slicer.mrmlScene.GetFirstNodeByName(name) else name
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", unique)
@@ -43,7 +47,7 @@ def new_segmentation(
         segment = node.GetSegmentation().GetSegment(id)
         segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), terminology(label))
     origin.put(node, scan)
-    marks.mark(node, report, "segmentation", scan)
+    marks.mark(node, report, "segmentation", *sources)
     if node.GetStorageNode() is None:
         node.AddDefaultStorageNode()
     hierarchy.place_beside(node, scan)

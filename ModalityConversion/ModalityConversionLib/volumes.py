@@ -77,6 +77,13 @@ def new_image(shape: tuple[int, int, int], dtype: np.dtype) -> vtk.vtkImageData:
     return image
 
 
+def is_straight(matrix: Matrix, tolerance: float) -> bool:
+    """Whether the axes of a finite grid stand at right angles; `tolerance` is on the cosines between them."""
+    columns = matrix[:3, :3]
+    directions = columns / np.linalg.norm(columns, axis=0)
+    return bool(np.allclose(directions.T @ directions, np.eye(3), atol=tolerance))
+
+
 def first_scan() -> slicer.vtkMRMLScalarVolumeNode | None:
     """The first volume in the scene that can be converted, real ones before synthetic ones; None where there is none."""
     fitting = [
@@ -109,14 +116,11 @@ def why_unfit(volume: slicer.vtkMRMLVolumeNode | None) -> str | None:
 
 def _why_grid_unfit(volume: slicer.vtkMRMLVolumeNode) -> str | None:
     matrix = ijk_to_ras(volume)
-    columns = matrix[:3, :3]
-    lengths = np.linalg.norm(columns, axis=0)
-    if not np.isfinite(matrix).all() or lengths.min() <= 0:
+    if not np.isfinite(matrix).all() or np.linalg.norm(matrix[:3, :3], axis=0).min() <= 0:
         return _("The grid of {name} is not finite. Repair its spacing, origin and directions.").format(
             name=volume.GetName()
         )
-    directions = columns / lengths
-    if not np.allclose(directions.T @ directions, np.eye(3), atol=1e-3):
+    if not is_straight(matrix, 1e-3):
         return _(
             "{name} has a sheared grid (gantry tilt). Resample it to a straight one first, for example with "
             "Resample Scalar/Vector/DWI Volume."

@@ -9,6 +9,11 @@ from typing import Any
 import qt
 import slicer
 
+from modality_conversion.modality import Modality
+
+from .i18n import tr as _
+from .recognise import Recognised
+
 UI = Path(__file__).resolve().parents[1] / "Resources" / "UI"
 
 
@@ -43,6 +48,21 @@ def choose(combo: qt.QComboBox, data: str) -> None:
     index = next((n for n in range(combo.count) if combo.itemData(n) == data), -1)
     if index >= 0:
         combo.setCurrentIndex(index)
+
+
+def show_modality(combo: qt.QComboBox, how: qt.QLabel, found: Recognised, corrected: str) -> None:
+    """Show what a scan is, to be corrected, and beside it how that is known. `corrected`: as the user said, or empty."""
+    items = [(modality.value, modality.value) for modality in Modality]
+    current = corrected or (found.modality.value if found.modality else "")
+    if not current:
+        items.insert(0, (_("choose"), ""))
+    fill(combo, items, current)
+    if corrected:
+        how.text = _("chosen by hand")
+    elif found.modality is None:
+        how.text = found.how
+    else:
+        how.text = _("recognised: {how}").format(how=found.how)
 
 
 def set_check(box: qt.QCheckBox, checked: bool) -> None:

@@ -144,6 +144,8 @@ class Summary:
     """Whether it says how sure it is."""
     needs: tuple[Modality, ...] = ()
     """The scans that it cannot do without, where it takes several at once."""
+    joint: tuple[Modality, ...] = ()
+    """The scans that it reads side by side, all or some of them; empty for a model that takes one at a time."""
     fault: str | None = None
     """Why it cannot be used, in one line, or None. None is no promise: `Bundle.load` sees more."""
 
@@ -183,17 +185,26 @@ def _summary(folder: Path) -> Summary:
         segments=fields.get("segmentation") is not None,
         path=folder,
         needs=_needed(fields.get("inputs")),
+        joint=_joint(fields.get("inputs")),
         tells_uncertainty=isinstance(fields.get("output"), dict) and fields["output"].get("uncertainty") is not None,
         fault=_weights_fault(folder, fields.get("weights")),
     )
 
 
 def _needed(inputs: Any) -> tuple[Modality, ...]:
-    entries = [entry for entry in inputs if isinstance(entry, dict)] if isinstance(inputs, list) else []
-    named = [
-        entry["modality"] for entry in entries if entry.get("modality") and entry.get("missing", "error") == "error"
-    ]
+    named = [entry["modality"] for entry in _named(inputs) if entry.get("missing", "error") == "error"]
     return _modalities(list(dict.fromkeys(named)))
+
+
+def _joint(inputs: Any) -> tuple[Modality, ...]:
+    named = list(dict.fromkeys(entry["modality"] for entry in _named(inputs)))
+    return _modalities(named) if len(named) > 1 else ()
+
+
+def _named(inputs: Any) -> list[dict[str, Any]]:
+    """The inputs that are for one modality each."""
+    entries = [entry for entry in inputs if isinstance(entry, dict)] if isinstance(inputs, list) else []
+    return [entry for entry in entries if entry.get("modality")]
 
 
 def _modalities(names: list) -> tuple[Modality, ...]:

@@ -231,6 +231,9 @@ def test_a_mask_can_be_a_volume_or_a_segment(panel, copy_model):
     panel.options.ui.maskSelector.setCurrentNode(segments)
     assert panel.options.ui.segmentCombo.visible
     assert [panel.options.ui.segmentCombo.itemText(n) for n in range(2)] == ["all segments", "Brain"]
+    choose(panel.options.ui.segmentCombo, _id)
+    panel.options.ui.optionsButton.collapsed = True
+    assert panel.options.segment == _id
 
 
 def test_a_mask_with_nothing_in_the_scan_is_said(panel, copy_model):
