@@ -85,10 +85,13 @@ class Run:
         self.first = self.fabric.is_global_zero
         self.fabric.seed_everything(settings.seed, verbose=False)
         self.bare = recipe.network()
+        saved, trouble = checkpoint.read_last(folder)
+        if saved is None and settings.begin_with is not None:
+            begun, _ = checkpoint.averaged_network(recipe, settings.begin_with)
+            self.bare.load_state_dict(begun.state_dict())
         self.average = MovingAverage(self.bare, recipe.network(), settings.average)
         self.average.network.to(self.fabric.device)
         self.progress = Progress()
-        saved, trouble = checkpoint.read_last(folder)
         if trouble and self.first:
             say(trouble)
         if self.fabric.world_size > 1:

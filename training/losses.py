@@ -20,6 +20,8 @@ from training.parallel import mean_over_processes
 class RegressionLossSettings(Settings):
     """Weights of the parts of the loss, and of the regions within each part. A part with weight 0 is not computed."""
 
+    square: float = 0.0
+    """Weight of the mean squared error: what is far off, as fluid that is dark on a T2, is learnt first."""
     edge: float = 0.5
     """Weight of the difference of in-plane gradients."""
     slice: float = 0.5
@@ -154,6 +156,8 @@ def regression_loss(
     log_variance = log_variance.clamp(-10, 2)
     weights, means = region_weights(region, settings), _Means(together)
     parts = {"value": means((mean - target).abs(), weights)}
+    if settings.square:
+        parts["square"] = means((mean - target).square(), weights)
     dims = [dim for dim in (1, 2, 3) if mean.shape[dim] > 1]
     steps = {dim: _Steps.along(mean, target, weights, dim) for dim in dims}
     if settings.edge:

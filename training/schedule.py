@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import Field, model_validator
 
@@ -24,6 +25,8 @@ class LoopSettings(Settings):
     """Wall-clock length of the run; `--max-minutes` overrides it. null: `steps` alone rule, as an exact repetition needs."""
     steps: int = Field(1_000_000, gt=0)
     """Largest number of steps; the run ends at whichever comes first."""
+    begin_with: Path | None = None
+    """Folder of another run, whose chosen weights this one begins with; the networks must be alike. None: random weights."""
     stages: tuple[StageSettings, ...]
     """Mixes of data, in order."""
     learning_rate: float = 1e-3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -306,6 +307,18 @@ def test_a_checkpoint_of_another_network_is_refused_by_the_run_and_by_its_reader
         train(recipe, small_loop(4), tmp_path)
     with pytest.raises(ConfigError, match="does not fit"):
         averaged_network(recipe, tmp_path)
+
+
+def test_a_run_can_begin_with_the_weights_that_another_one_chose(tmp_path: Path) -> None:
+    train(line(), small_loop(40), tmp_path / "first")
+    chosen, _ = averaged_network(line(), tmp_path / "first")
+    train(line(), small_loop(1, learning_rate=1e-9, begin_with=tmp_path / "first"), tmp_path / "second")
+    begun = checkpoint.read(tmp_path / "second" / "last.pt")["network"]
+    for name, weight in chosen.state_dict().items():
+        assert torch.allclose(begun[name], weight, atol=1e-6)
+    # Once it has a checkpoint of its own, that is where it goes on.
+    shutil.rmtree(tmp_path / "first")
+    train(line(), small_loop(2, begin_with=tmp_path / "first"), tmp_path / "second")
 
 
 def test_a_missing_checkpoint_is_said_in_words(tmp_path: Path) -> None:

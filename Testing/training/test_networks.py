@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from monai.networks.nets import UNet
 
+from modality_conversion.modality import Modality
 from training.config import ConfigError, check
 from training.networks.conditional import ConditionalNet, ConditionalNetSettings
+from training.networks.contrasts import usual_gain
 from training.networks.parts import Finish, Guided
+from training.networks.properties import LIMITS, PropertyNet
 from training.networks.slab import SlabNet, SlabNetSettings
 from training.networks.volume import VolumeNet, VolumeNetSettings
+from training.simulation.protocols import STANDARD
 
 TINY = {"context": 5, "outputs": 3, "features": [8, 8, 8, 8, 8, 8], "detail": 4, "head": 8}
+TINY_CONDITIONAL = {"context": 5, "outputs": 3, "features": [8, 8, 8], "blocks": [1, 1, 1]}
 FLOORS = (-1.024, 0.0, 0.0, 0.0)
 
 
@@ -31,6 +37,25 @@ def test_the_conditional_network_takes_any_scans_and_fits_into_the_bundle() -> N
     assert weights(network) * 4 < 20e6  # bytes
     given, wanted = torch.tensor([[0.0, 1, 0, 1], [1, 0, 0, 0]]), torch.eye(4)[[0, 2]]
     assert network.eval()(torch.rand(2, 36, 64, 48), given, wanted).shape == (2, 10, 64, 48)
+
+
+def test_the_network_of_properties_gives_the_contrast_that_its_properties_have() -> None:
+    torch.manual_seed(0)
+    targets = (Modality.CT, Modality.T1, Modality.T2, Modality.FLAIR)
+    network = PropertyNet(ConditionalNetSettings.model_validate(TINY_CONDITIONAL), 4, targets).eval()
+    slab, given = torch.rand(2, 20, 32, 32), torch.tensor([[0.0, 1, 0, 1], [1, 0, 0, 0]])
+    with torch.no_grad():
+        together = network(slab, given)
+        maps, _ = network.properties(slab, given)
+    assert together.shape == (2, 4, 6, 32, 32)
+    assert network(slab, given, torch.eye(4)[[0, 2]]).shape == (2, 6, 32, 32)
+    for name, (low, high) in LIMITS.items():
+        assert low <= maps[name].min() <= maps[name].max() <= high
+    for number, target in enumerate(targets[1:], 1):
+        arrays = [maps[name].double().numpy() for name in ("pd", "t1", "t2")]
+        wanted = usual_gain(target) * STANDARD[target].sequence(*arrays)
+        assert np.abs(together[:, number, :3].numpy() - wanted).max() < 1e-5
+    assert torch.equal(together[:, 0, :3], maps["hu"])
 
 
 def test_published_architectures_have_their_number_of_weights() -> None:

@@ -77,6 +77,7 @@ REDUCED: dict[str, tuple[int, dict[str, Any]]] = {
         {"network": {"context": 5, "outputs": 3, "features": [16, 16, 32, 32, 32, 16], "head": 8}},
     ),
     "conditional": (260, {"network": {"context": 5, "outputs": 3, "features": [32, 48, 64], "blocks": [1, 1, 1]}}),
+    "properties": (260, {"network": {"context": 5, "outputs": 3, "features": [32, 48, 64], "blocks": [1, 1, 1]}}),
     "volume_regression": (120, {"network": {"features": [8, 8, 16, 32, 32, 8], "size": [48, 48, 48]}}),
 }
 
@@ -187,7 +188,7 @@ def test_a_validation_pool_without_any_direction_is_refused(tmp_path: Path) -> N
 
 
 def test_anatomy_guidance_adds_a_loss_to_every_recipe_and_nothing_to_what_is_exported(heads: Path) -> None:
-    for name in NAMES:
+    for name in [name for name in NAMES if name != "properties"]:
         recipe = small_recipe(name, heads, loss={"anatomy": 0.1})
         network = recipe.network().train()
         batch = next(recipe.batches({"simulated": 1.0}, 0, 0))
@@ -221,5 +222,49 @@ def test_a_patch_that_the_network_cannot_halve_is_refused() -> None:
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="conditional, slab_regression, volume_regression"):
+    with pytest.raises(ConfigError, match="conditional, properties, slab_regression, volume_regression"):
         make_recipe("alchemy", {})
+
+
+LATE = SMALL["conditional"]["network"] | {"late": True}
+
+
+@pytest.mark.parametrize(("name", "network"), [("properties", SMALL["properties"]["network"]), ("conditional", LATE)])
+def test_an_item_teaches_every_target_that_is_there_and_not_given(
+    tmp_path: Path, name: str, network: dict[str, Any]
+) -> None:
+    write_heads(tmp_path, 1, modalities=(Modality.CT, Modality.T1, Modality.T2))
+    recipe = small_recipe(name, tmp_path, network=network)
+    batch = next(recipe.batches({"simulated": 1.0}, 0, 0))
+    has = torch.tensor([1.0, 1, 1, 0])  # of CT, T1, T2, FLAIR
+    assert torch.equal(batch["there"], has * (1 - batch["given"]))
+    assert batch["there"].sum() >= len(batch["there"])
+    assert batch["targets"].shape == (2, 4, 3, 64, 64)
+    model = recipe.network().train()
+    torch.manual_seed(0)
+    before = recipe.loss(model, batch)["value"]
+    spoiled = dict(batch) | {"targets": torch.where(batch["there"][:, :, None, None, None] > 0, batch["targets"], 7.0)}
+    torch.manual_seed(0)
+    assert recipe.loss(model, spoiled)["value"] == before  # what is not there counts for nothing
+    item, place = batch["there"].nonzero()[-1].tolist()
+    spoiled["targets"][item, place] = 7
+    assert recipe.loss(model, spoiled)["value"] > before
+
+
+def test_a_network_whose_targets_part_late_gives_the_same_for_several_at_once(heads: Path) -> None:
+    recipe = small_recipe("conditional", heads, network=LATE)
+    torch.manual_seed(0)
+    network = recipe.network().eval()
+    slab, given, _ = recipe.example(network)
+    every = torch.eye(4)
+    with torch.no_grad():
+        together = network(slab, given, every, torch.zeros(4, dtype=torch.long))
+        for number in range(4):
+            alone = network(slab, given, every[number : number + 1])
+            assert torch.allclose(together[number : number + 1], alone, atol=1e-6)
+    assert (together[0] - together[1]).abs().max() > 1e-3
+
+
+def test_the_recipe_of_properties_refuses_anatomy_guidance(heads: Path) -> None:
+    with pytest.raises(ConfigError, match="anatomy"):
+        small_recipe("properties", heads, loss={"anatomy": 0.1})

@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from modality_conversion.modality import Modality
 from training.config import Settings
 from training.data.augment import augment_source
 from training.data.directions import Directions
@@ -55,7 +56,9 @@ def draw_corner(drawn: Drawn, size: tuple[int, int, int], brain: float, rng: np.
 
 
 class PatchMaker:
-    """Makes an item: `source` (1, D, H, W), `target` and `region` (D, H, W), float32 and uint8; `tissue` when asked for."""
+    """Makes an item: `source` (places, D, H, W), `target` and `region` (D, H, W), float32 and uint8; `tissue` when asked for;
+    `given` (places,) 1 for each source that is there; `wanted` the target's number among `targets`, where they are told.
+    """
 
     def __init__(
         self,
@@ -65,20 +68,25 @@ class PatchMaker:
         settings: PatchSettings,
         *,
         tissue: bool = False,
+        targets: tuple[Modality, ...] = (),
     ) -> None:
         self.pools, self.directions, self.size, self.settings = pools, directions, size, settings
-        self.tissue = tissue
+        self.tissue, self.targets = tissue, targets
 
     def __call__(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """A random item."""
         drawn = self.pools.draw(rng)
         case, direction = drawn.case, self.directions.draw(drawn.case, rng)
-        (modality,) = direction.sources
-        assert modality is not None
         corner = draw_corner(drawn, self.size, self.settings.brain, rng)
-        source = cut_patch(case.sources[modality], corner, self.size).astype(np.float32)
+        sources = []
+        for modality in direction.sources:
+            if modality is None:
+                sources.append(np.zeros(self.size, np.float32))
+                continue
+            scan = cut_patch(case.sources[modality], corner, self.size).astype(np.float32)
+            sources.append(augment_source(scan, drawn.augmentation, rng, modality))
         arrays: dict[str, NDArray[np.generic]] = {
-            "source": augment_source(source, drawn.augmentation, rng, modality)[None],
+            "source": np.stack(sources),
             "target": cut_patch(case.targets[direction.target], corner, self.size).astype(np.float32),
             "region": cut_patch(case.region, corner, self.size),
         }
@@ -87,4 +95,8 @@ class PatchMaker:
             arrays["tissue"] = known
         if rng.random() < 0.5:  # heads are nearly alike left and right
             arrays = {name: array[..., ::-1] for name, array in arrays.items()}
-        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        item = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        if self.targets:
+            item["given"] = torch.tensor([float(modality is not None) for modality in direction.sources])
+            item["wanted"] = torch.tensor(self.targets.index(direction.target))
+        return item

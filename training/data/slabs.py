@@ -63,6 +63,8 @@ def draw_box(drawn: Drawn, settings: SlabSettings, rng: np.random.Generator) -> 
 class SlabMaker:
     """Makes an item: `source` (places * context, H, W), `target` and `region` (outputs, H, W), float32 and uint8;
     `given` (places,) 1 for each source that is there; `wanted` the target's number among `targets`; `tissue` when asked for.
+    `every_target` adds `targets` (all of them, outputs, H, W) and `there` (all of them,): 1 for each that the case has and
+    that is not given; zeros stand for the others.
     """
 
     def __init__(
@@ -75,9 +77,10 @@ class SlabMaker:
         context: int,
         outputs: int,
         tissue: bool = False,
+        every_target: bool = False,
     ) -> None:
         self.pools, self.directions, self.targets, self.settings = pools, directions, targets, settings
-        self.context, self.outputs, self.tissue = context, outputs, tissue
+        self.context, self.outputs, self.tissue, self.every_target = context, outputs, tissue, every_target
 
     def __call__(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """A random item."""
@@ -99,8 +102,19 @@ class SlabMaker:
         if self.tissue:
             nothing = np.zeros((self.outputs, *box.crop), np.uint8)
             arrays["tissue"] = nothing if case.tissue is None else box.cut(case.tissue, self.outputs)
+        there = [float(modality in case.targets and modality not in direction.sources) for modality in self.targets]
+        if self.every_target:
+            lacking = np.zeros((self.outputs, *box.crop), np.float32)
+            arrays["targets"] = np.stack(
+                [
+                    box.cut(case.targets[modality], self.outputs).astype(np.float32) if has else lacking
+                    for modality, has in zip(self.targets, there, strict=True)
+                ]
+            )
         if rng.random() < 0.5:  # heads are nearly alike left and right
             arrays = {name: array[..., ::-1] for name, array in arrays.items()}
         item = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
         given = torch.tensor([float(modality is not None) for modality in direction.sources])
+        if self.every_target:
+            item["there"] = torch.tensor(there)
         return item | {"given": given, "wanted": torch.tensor(self.targets.index(direction.target))}

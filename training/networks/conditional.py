@@ -26,6 +26,9 @@ class ConditionalNetSettings(Settings):
     """Feature maps that are handed to the full-resolution end."""
     head: int = 16
     """Feature maps within the full-resolution end."""
+    late: bool = False
+    """Whether targets part ways only at the full-resolution end, so that one pass of the U-Net serves all of them. Else the
+    U-Net's way up knows the target, and each has its own pass."""
     sharpen: float = 0.0
     """How much each slice is sharpened in plane after training, see `parts.Finish`."""
 
@@ -87,26 +90,17 @@ class ResidualBlock(nn.Module):
         return functional.relu(features + self.second(functional.relu(inner)))
 
 
-class ConditionalNet(nn.Module):
-    """A strided residual U-Net with a small end at full resolution.
+class Trunk(nn.Module):
+    """A strided residual U-Net: slabs (N, sources * context, H, W) and a code (N, code) to features at half the resolution.
 
-    Inputs: `slab` (N, sources * context, H, W), the slices of each scan in turn, zeros for one that is not there; `given`
-    (N, sources), 1 for each that is; `wanted` (N, targets), one-hot. Output (N, 2 * outputs, H, W): slices, then the
-    logarithm of their variance.
-
-    The U-Net begins at half the resolution, where a step is four times cheaper. The way down sees the scans alone; the
-    codes come in at the bottom and on the way up, and each target has maps of its own at the end of it. They
-    go up to full resolution by linear interpolation, which leaves no pattern of blocks, and meet the slices themselves there,
-    so that fine detail passes by.
+    It begins at half the resolution, where a step is four times cheaper. The way down sees the scans alone; the code comes
+    in at the bottom and on the way up.
     """
 
-    def __init__(
-        self, settings: ConditionalNetSettings, sources: int, floors: tuple[float, ...], tissues: int = 0
-    ) -> None:
-        """`floors`: the lowest value that each target can have; `tissues`: classes of the auxiliary output, 0: none."""
+    def __init__(self, settings: ConditionalNetSettings, sources: int, code: int) -> None:
         super().__init__()
         self.settings, self.sources = settings, sources
-        features, code = settings.features, sources + len(floors)
+        features = settings.features
         self.stem = _convolution(sources * settings.context, features[0], 2, stride=2)
         self.down = nn.ModuleList(_convolution(above, below, 3, stride=2) for above, below in pairwise(features))
         self.encoder = nn.ModuleList(
@@ -119,39 +113,20 @@ class ConditionalNet(nn.Module):
         self.up = nn.ModuleList(_convolution(below, above, 1, relu=False) for above, below in pairwise(features))
         self.merge = nn.ModuleList(Modulation(code, count) for count in features[:-1])
         self.decoder = nn.ModuleList(ResidualBlock(count, code) for count in features[:-1])
-        self.detail = nn.Conv2d(features[0], len(floors) * settings.detail, 1)
-        self.tissue = nn.Conv2d(features[0], tissues, 1) if tissues else None
-        near = sources * (settings.outputs + 2)
-        self.mix = nn.Conv2d(settings.detail + near, settings.head, 3, padding=1)
-        self.mixed = Modulation(code, settings.head)
-        self.last = nn.Conv2d(settings.head, 2 * settings.outputs, 3, padding=1)
-        self.finish = Finish(settings.outputs, settings.sharpen)
-        self.floors: Tensor
-        self.register_buffer("floors", torch.tensor(floors), persistent=False)
 
-    def forward(self, slab: Tensor, given: Tensor, wanted: Tensor) -> Tensor | Guided:
-        """See the class; in training with tissues, these beside it at half the resolution."""
-        code = torch.cat([given, wanted], 1)
-        coarse = self._coarse(slab, code)
-        own = self.detail(coarse).unflatten(1, (wanted.shape[1], self.settings.detail))
-        own = (own * wanted[:, :, None, None, None].to(own.dtype)).sum(1)
-        detail = functional.interpolate(own, scale_factor=2, mode="bilinear", align_corners=False)
-        mixed = self.mix(torch.cat([detail, self._near(slab).to(detail.dtype)], 1))
-        mixed = functional.relu(self.mixed(mixed, code))
-        # The last step works in full precision: an image has more grey values than bfloat16 can tell apart.
-        with torch.autocast(slab.device.type, enabled=False):
-            mean, log_variance = self.last(mixed.float()).chunk(2, 1)
-            if not self.training:
-                # No signal is lower. Cut here, not by the declared operations: those would call a value that was cut
-                # certain, and leave dark specks in the map of deviations.
-                mean = torch.maximum(self.finish(mean), (wanted @ self.floors[:, None])[:, :, None, None])
-            output = torch.cat([mean, self.finish.smooth(log_variance)], 1)
-        if self.training and self.tissue is not None:
-            return Guided(output, self.tissue(coarse))
-        return output
+    @property
+    def near_slices(self) -> int:
+        """How many slices `near` gives."""
+        return self.sources * (self.settings.outputs + 2)
 
-    def _coarse(self, slab: Tensor, code: Tensor) -> Tensor:
-        """The U-Net: features at half the resolution."""
+    def near(self, slab: Tensor) -> Tensor:
+        """Of each scan the slices asked for and one on either side."""
+        context, count = self.settings.context, self.settings.outputs + 2
+        first = (context - count) // 2
+        return torch.cat([slab[:, s * context + first :][:, :count] for s in range(self.sources)], 1)
+
+    def forward(self, slab: Tensor, code: Tensor) -> Tensor:
+        """See the class."""
         # In full precision: grey and white matter of a CT are a few steps of bfloat16 apart.
         with torch.autocast(slab.device.type, enabled=False):
             features = self.stem(slab)
@@ -170,8 +145,69 @@ class ConditionalNet(nn.Module):
             features = self.decoder[depth](merged, code)
         return features
 
-    def _near(self, slab: Tensor) -> Tensor:
-        """Of each scan the slices asked for and one on either side."""
-        context, count = self.settings.context, self.settings.outputs + 2
-        first = (context - count) // 2
-        return torch.cat([slab[:, s * context + first :][:, :count] for s in range(self.sources)], 1)
+
+class ConditionalNet(nn.Module):
+    """A strided residual U-Net (`Trunk`) with a small end at full resolution.
+
+    Inputs: `slab` (N, sources * context, H, W), the slices of each scan in turn, zeros for one that is not there; `given`
+    (N, sources), 1 for each that is; `wanted` (N, targets), one-hot. Output (N, 2 * outputs, H, W): slices, then the
+    logarithm of their variance.
+
+    Each target has maps of its own at the end of the U-Net. They go up to full resolution by linear interpolation, which
+    leaves no pattern of blocks, and meet the slices themselves there, so that fine detail passes by: as they are, and times
+    a gain that the U-Net gives for each place. Locally one contrast is nearly a straight line of the other (as in Gharbi,
+    SIGGRAPH 2017), which a network learns in far fewer steps than the edges themselves.
+    """
+
+    def __init__(
+        self, settings: ConditionalNetSettings, sources: int, floors: tuple[float, ...], tissues: int = 0
+    ) -> None:
+        """`floors`: the lowest value that each target can have; `tissues`: classes of the auxiliary output, 0: none."""
+        super().__init__()
+        self.settings, self.sources = settings, sources
+        features, code = settings.features, sources + len(floors)
+        self.trunk = Trunk(settings, sources, sources if settings.late else code)
+        self.detail = nn.Conv2d(features[0], len(floors) * (settings.detail + sources), 1)
+        self.tissue = nn.Conv2d(features[0], tissues, 1) if tissues else None
+        self.mix = nn.Conv2d(settings.detail + settings.outputs + self.trunk.near_slices, settings.head, 3, padding=1)
+        self.mixed = Modulation(code, settings.head)
+        self.last = nn.Conv2d(settings.head, 2 * settings.outputs, 3, padding=1)
+        self.finish = Finish(settings.outputs, settings.sharpen)
+        self.floors: Tensor
+        self.register_buffer("floors", torch.tensor(floors), persistent=False)
+
+    def forward(self, slab: Tensor, given: Tensor, wanted: Tensor, item: Tensor | None = None) -> Tensor | Guided:
+        """See the class; in training with tissues, these beside it at half the resolution.
+
+        `item` (M,), for a network whose targets part late: the item of the batch that each row of `wanted` (M, targets) is
+        asked of; the output then has M rows.
+        """
+        coarse = self.trunk(slab, given if self.settings.late else torch.cat([given, wanted], 1))
+        own = self.detail(coarse).unflatten(1, (wanted.shape[1], -1))
+        near = self.trunk.near(slab)
+        if item is not None:
+            own, near, given = own[item], near[item], given[item]
+        code = torch.cat([given, wanted], 1)
+        own = (own * wanted[:, :, None, None, None].to(own.dtype)).sum(1)
+        full = functional.interpolate(own, scale_factor=2, mode="bilinear", align_corners=False)
+        detail, gain = full[:, : self.settings.detail], full[:, self.settings.detail :]
+        passed = self._passed(near, gain.float())
+        mixed = self.mix(torch.cat([detail, passed.to(detail.dtype), near.to(detail.dtype)], 1))
+        mixed = functional.relu(self.mixed(mixed, code))
+        # The last step works in full precision: an image has more grey values than bfloat16 can tell apart.
+        with torch.autocast(slab.device.type, enabled=False):
+            mean, log_variance = self.last(mixed.float()).chunk(2, 1)
+            mean = mean + passed
+            if not self.training:
+                # No signal is lower. Cut here, not by the declared operations: those would call a value that was cut
+                # certain, and leave dark specks in the map of deviations.
+                mean = torch.maximum(self.finish(mean), (wanted @ self.floors[:, None])[:, :, None, None])
+            output = torch.cat([mean, self.finish.smooth(log_variance)], 1)
+        if self.training and self.tissue is not None:
+            return Guided(output, self.tissue(coarse))
+        return output
+
+    def _passed(self, near: Tensor, gain: Tensor) -> Tensor:
+        """The scans' own slices (N, sources * (outputs + 2), H, W) times their gains (N, sources, H, W), added up."""
+        slices = near.float().unflatten(1, (self.sources, -1))[:, :, 1:-1]
+        return (slices * gain[:, :, None]).sum(1)

@@ -31,9 +31,9 @@ class VolumeNetSettings(Settings):
 
 
 class VolumeNet(nn.Module):
-    """Input (N, 1, D, H, W), output (N, 2, D, H, W): the mean and the logarithm of the variance."""
+    """Input (N, inputs, D, H, W), output (N, 2, D, H, W): the mean and the logarithm of the variance."""
 
-    def __init__(self, settings: VolumeNetSettings, tissues: int = 0, floor: float = 0.0) -> None:
+    def __init__(self, settings: VolumeNetSettings, tissues: int = 0, floor: float = 0.0, inputs: int = 1) -> None:
         """`tissues`: classes of the auxiliary output, 0: none; `floor`: the lowest value that there can be."""
         super().__init__()
         self.settings, self.tissues, self.floor = settings, tissues, floor
@@ -41,7 +41,7 @@ class VolumeNet(nn.Module):
         if settings.kind == "basic":
             self.unet: nn.Module = BasicUNet(
                 spatial_dims=3,
-                in_channels=1,
+                in_channels=inputs,
                 out_channels=2 + tissues,
                 features=settings.features,
                 act=("LeakyReLU", {"negative_slope": 0.1, "inplace": True}),
@@ -51,7 +51,7 @@ class VolumeNet(nn.Module):
             depths = len(settings.features)
             self.unet = DynUNet(
                 spatial_dims=3,
-                in_channels=1,
+                in_channels=inputs,
                 out_channels=2 + tissues,
                 kernel_size=[3] * depths,
                 strides=[1, *[2] * (depths - 1)],
