@@ -120,6 +120,18 @@ def evaluate(config: Config) -> None:
 
 
 @app.command()
+def odd(config: Config) -> None:
+    """Show what the exported bundle makes of thick, cut, shaded, ragged, rescaled, noisy and turned scans."""
+    from training.project import read_project
+
+    project = read_project(config)
+    project.need("evaluate")
+    from training.evaluation.command import run_odd
+
+    run_odd(project, console)
+
+
+@app.command()
 def export(config: Config) -> None:
     """Write the bundle, with the figures of the last evaluation of these weights where there are any."""
     from training.project import read_project

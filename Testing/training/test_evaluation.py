@@ -19,7 +19,9 @@ from modality_conversion.bundle import Bundle
 from modality_conversion.modality import Modality
 from modality_conversion.schema import ConversionSpec
 from training.config import ConfigError, check
+from training.data import load
 from training.data.cases import complete_cases, write_case
+from training.data.layouts import find_cases
 from training.data.regions import BRAIN_REGIONS, Region
 from training.data.scale import normalise_source
 from training.data.split import Split, read_split
@@ -160,6 +162,51 @@ def test_of_scans_only_people_of_the_part_are_measured_on_and_strangers_are_name
     assert case.real
     assert any("carl" in text for text in said)
     assert set(case.scans) == {Modality.T1, Modality.T2}
+
+
+def test_a_mask_with_the_skull_in_it_gives_way_to_the_template_as_it_does_in_packing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, brain = folder_of_scans(tmp_path), np.isin(head_regions(), BRAIN_REGIONS)
+    for path in folder.glob("*/*.nii.gz"):
+        image = sitk.ReadImage(str(path))
+        is_mask = (
+            path.name == "mask.nii.gz"
+        )  # it gets all of the image; a scan gets air that is not 0, as in a whole head
+        image = sitk.Cast(image >= 0, sitk.sitkUInt8) if is_mask else image + 20
+        image.SetSpacing([2.5] * 3)
+        sitk.WriteImage(image, str(path))
+
+    class Fits:
+        agreement = 0.5
+
+        def brain(self, grid: sitk.Image) -> sitk.Image:
+            found = sitk.GetImageFromArray(brain.astype(np.uint8))
+            found.SetSpacing([2.5] * 3)
+            return sitk.Resample(found, grid, sitk.Transform(), sitk.sitkNearestNeighbor)
+
+    monkeypatch.setattr(load, "fit_template", lambda scan: Fits())
+
+    def case_with(**options: str) -> tuple[TestCase, list[str]]:
+        source = {"layout": "paired", "folder": str(folder), "largest_offset": 1000} | options
+        (wanted,) = check(EvaluateSettings, {"folder": tmp_path, "scans": [source]}, "e").scans
+        split = check(Split, {"people": {wanted.group(): {"test": ["anna"]}}}, "split")
+        said: list[str] = []
+        (case,) = scanned_cases(wanted, split, "test", warn=said.append)
+        files = next(one for one in find_cases(wanted) if one.name == case.name)
+        if wanted.brain == "auto":
+            packed = load.load_case(files, wanted, native=Modality.T1).brain
+            assert case.regions is not None
+            assert np.array_equal(packed, sitk.GetArrayFromImage(case.regions.image) > 0)
+        return case, said
+
+    case, said = case_with()
+    assert case.regions is not None
+    assert np.array_equal(sitk.GetArrayFromImage(case.regions.image) == Region.BRAIN, brain)
+    assert any("more than a brain" in text for text in said)
+    assert case_with(brain="none")[0].regions is None
+    with pytest.raises(ConfigError, match="brain: template"):
+        case_with(brain="mask")
 
 
 # --- lesions --------------------------------------------------------------------------------------------------------------
@@ -335,6 +382,18 @@ def test_models_stand_side_by_side_with_the_same_base_lines(evaluated: tuple[dic
     assert lesions["copy"]["count"] == 9
     assert lesions["copy"]["recall"] == 1
     assert lesions["blurred"]["ratio"] < 0.9 * lesions["copy"]["ratio"]
+
+
+def test_the_worst_case_of_each_model_in_each_group_is_pictured(evaluated: tuple[dict, Path]) -> None:
+    figures, folder = evaluated
+    worst = {(entry["model"], entry["group"]): entry for entry in figures["worst"]}
+    assert set(worst) == {("copy", "mr_to_mr_simulated"), ("blurred", "mr_to_mr_simulated"), ("to-ct", "to_ct")}
+    assert worst["copy", "mr_to_mr_simulated"]["case"] == "head_2"  # each noisier than the one before
+    alone, both = (folder / worst["copy", "mr_to_mr_simulated"]["file"], folder / "pictures" / "T1_to_T2_worst.png")
+    with Image.open(alone) as one, Image.open(both) as side_by_side:
+        assert one.width < side_by_side.width
+    regions = figures["rows"][0]["comparisons"]["slices, whole head"]["regions"]
+    assert all(set(region["base_lines"]) == {"identity", "oracle"} for region in regions)
 
 
 def test_the_report_shows_the_best_the_median_and_the_worst_case(evaluated: tuple[dict, Path]) -> None:

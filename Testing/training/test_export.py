@@ -209,8 +209,12 @@ def test_the_figures_of_these_weights_reach_the_card_and_the_declaration(tmp_pat
     assert "head_1" in measured.card
     assert "other" not in measured.card
     assert "Measured on simulated heads alone: T1->T2." in measured.card
-    assert (bundle.path / "docs" / "T1_to_T2_worst.png").is_file()
-    assert "(T1_to_T2_worst.png)" in measured.card
+    assert "head_0" not in measured.card  # every case stands in a file of its own
+    assert "head_0" in (bundle.path / "docs" / "cases.md").read_text(encoding="utf-8")
+    assert (bundle.path / "docs" / "mr_to_mr_simulated_worst.jpg").is_file()
+    assert "(mr_to_mr_simulated_worst.jpg)" in measured.card
+    write_bundle(again, settings(bundle.path, docs_kilobytes=100), figures, wanted.folder)
+    assert sum(file.stat().st_size for file in (bundle.path / "docs").iterdir()) <= 100_000
     assert check(bundle.path, run=True) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from training.data.cases import complete_cases
 from training.data.split import read_split
 from training.project import Project
 from training.simulation.command import run
-from training.simulation.pack import person_of, plan, simulate_all
+from training.simulation.pack import Batch, person_of, plan, simulate_all
 from training.simulation.preview import best_slice
 from training.simulation.settings import SimulateSettings
 
@@ -104,6 +105,14 @@ def test_cases_can_keep_some_neighbouring_slices_of_the_whole(tmp_path: Path) ->
             assert np.array_equal(volume, case.sources[modality][first : first + 16])
         assert np.array_equal(part.tissue, case.tissue[first : first + 16])
     assert keep_slices(case, None, np.random.default_rng(0)) is case
+
+
+def test_cases_that_are_measured_on_are_whole(tmp_path: Path) -> None:
+    settings = SimulateSettings(labels=tmp_path, cases=tmp_path / "cases", slices=48)
+    batch = Batch(tmp_path / "head.nii.gz", "heads head", "training", 1, settings)
+    assert batch.slices == 48
+    assert replace(batch, part="test").slices is None
+    assert replace(batch, part="test").folder == tmp_path / "cases" / "test"
 
 
 def test_the_picture_shows_the_slice_with_most_lesion() -> None:

@@ -1,6 +1,6 @@
 """Brings the scans of a case to one grid and checks them: read, registered, resampled, with brain, body and labels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -167,11 +167,7 @@ def _brain_and_body(
     if wanted == "none":
         return None, body
     voxel = float(np.prod(grid.GetSpacing()))
-    if brain is not None and brain.sum() * voxel > LARGEST_BRAIN:
-        size = f"The brain mask {case.mask} has {brain.sum() * voxel / 1e6:.2f} litres, more than a brain"
-        if wanted == "mask":
-            raise ConfigError(f"{case.name}: {size}. Ask for `brain: template`.")
-        warnings.append(f"{size}; the template took its place.")
+    if brain is not None and is_too_large(case, source, brain, grid, warnings.append):
         brain = None
     if wanted in ("auto", "mask") and brain is not None:
         return brain, body
@@ -181,14 +177,34 @@ def _brain_and_body(
         filled = np.logical_and.reduce([sitk.GetArrayViewFromImage(image) != nothing(k) for k, image in images.items()])
         volume = filled.sum() * voxel
         if wanted == "nonzero" or ((~filled).mean() > STRIPPED and volume < LARGEST_BRAIN):
-            return _largest(filled), body
+            return largest(filled), body
+    return brain_of_template(scan, grid, warnings.append), body
+
+
+def is_too_large(
+    case: CaseFiles, source: Source, brain: NDArray[np.bool_], grid: sitk.Image, warn: Callable[[str], None]
+) -> bool:
+    """Whether a brain mask on a grid has the skull in it, which is said. Raises ConfigError where it must be used."""
+    litres = brain.sum() * float(np.prod(grid.GetSpacing())) / 1e6
+    if litres <= LARGEST_BRAIN / 1e6:
+        return False
+    size = f"The brain mask {case.mask} has {litres:.2f} litres, more than a brain"
+    if source.brain == "mask":
+        raise ConfigError(f"{case.name}: {size}. Ask for `brain: template`.")
+    warn(f"{size}; the template took its place.")
+    return True
+
+
+def brain_of_template(scan: sitk.Image, grid: sitk.Image, warn: Callable[[str], None]) -> NDArray[np.bool_]:
+    """The brain on a grid in a scan's space, by the template registered to the scan."""
     fitted = fit_template(scan)
     if fitted.agreement < 0.2:
-        warnings.append(f"The template fits badly (agreement {fitted.agreement:.2f}), so the brain mask may be off.")
-    return sitk.GetArrayFromImage(fitted.brain(grid)) > 0, body
+        warn(f"The template fits badly (agreement {fitted.agreement:.2f}), so the brain mask may be off.")
+    inside: NDArray[np.bool_] = sitk.GetArrayFromImage(fitted.brain(grid)) > 0
+    return inside
 
 
-def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The largest part of a mask, its holes filled: a few zeros and negatives lie within a stripped brain."""
     parts, count = ndimage.label(mask)
     if count > 1:

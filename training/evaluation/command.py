@@ -12,11 +12,15 @@ from modality_conversion.errors import InvalidBundle
 from training.config import ConfigError
 from training.data.split import read_split
 from training.evaluation.cases import TestCase, packed_cases
+from training.evaluation.odd import odd
 from training.evaluation.run import evaluate
 from training.evaluation.scanned import scanned_cases
 from training.evaluation.settings import EvaluateSettings
 from training.evaluation.table import table
 from training.project import Project
+
+FINE = 1.5
+"""mm; voxels of at most this size can be made into every odd scan."""
 
 
 def run(project: Project, console: Console) -> None:
@@ -31,6 +35,26 @@ def run(project: Project, console: Console) -> None:
     figures = evaluate(bundles(project), cases_of(settings, _split(project), tell), settings, tell)
     console.print(Markdown(table(figures)))
     console.print(f"Report: {settings.folder / 'report.html'}", highlight=False)
+
+
+def run_odd(project: Project, console: Console) -> None:
+    """Show what the first bundle makes of scans out of the ordinary: of a simulated head, and of a real stripped brain."""
+    settings = project.evaluate
+    if settings is None:
+        raise ConfigError("The configuration has no section `evaluate`.")
+    chosen: dict[tuple[bool, bool], TestCase] = {}
+    for case in cases_of(settings, _split(project), lambda _: None):
+        fine = max(next(iter(case.scans.values())).image.GetSpacing()) < FINE
+        if fine:  # thicker slices cannot be made of thick ones
+            chosen.setdefault((case.real, case.whole_head), case)
+    if not chosen:
+        raise ConfigError(f"No case of the section `evaluate` has voxels below {FINE} mm, as odd scans are made of.")
+    odd(
+        bundles(project)[0],
+        list(chosen.values()),
+        settings.folder / "odd",
+        lambda text: console.print(text, markup=False),
+    )
 
 
 def bundles(project: Project) -> list[Bundle]:

@@ -22,6 +22,7 @@ from modality_conversion.metrics import Comparison, Scored
 from modality_conversion.modality import Modality
 from training.data.images import nothing
 from training.data.regions import BRAIN_REGIONS, Region
+from training.evaluation.base_lines import Figures, base_lines_in
 from training.evaluation.cases import TestCase
 from training.evaluation.directions import Direction
 from training.evaluation.lesions import lesion_figures
@@ -78,29 +79,44 @@ def make_task(case: TestCase, direction: Direction) -> Task | None:
 
 
 @dataclass(frozen=True)
+class BaseLines:
+    """What the source itself and the oracle reach on a task. They do not depend on the model."""
+
+    headline: Mapping[str, Scored]
+    """In the first comparison, as `compare` has them."""
+    regions: Mapping[str, Mapping[int, Figures]]
+    """By comparison and region; region 0 is the comparison's whole mask."""
+
+
+@dataclass(frozen=True)
 class Measured:
     """The figures of one conversion, ready for JSON, and its volumes for the pictures."""
 
     row: dict[str, Any]
-    base_lines: Mapping[str, Scored]
-    """Of the case; they do not depend on the model."""
+    base_lines: BaseLines
     synthetic: sitk.Image
     deviation: sitk.Image | None
 
 
-def measure(
-    bundle: Bundle, task: Task, settings: EvaluateSettings, base_lines: Mapping[str, Scored] | None = None
-) -> Measured:
+def measure(bundle: Bundle, task: Task, settings: EvaluateSettings, base_lines: BaseLines | None = None) -> Measured:
     """Convert and compare. `base_lines`: those of an earlier model on the same task, which saves the time for them."""
     conversion = convert(task.scans, bundle, target=task.direction.target, device=settings.device)
-    source = None if base_lines else next(iter(task.scans.values()))
-    if task.in_hu:
-        comparisons, warnings = _in_hu(task, conversion.image, source)
-    else:
-        comparisons, warnings = _in_grey_values(task, conversion.image, source)
-    headline = next(iter(comparisons))
-    if base_lines:
-        comparisons[headline] = replace(comparisons[headline], base_lines=base_lines)
+    places = _places(task)
+    headline = next(iter(places))
+    comparisons: dict[str, Comparison] = {}
+    for name, place in places.items():
+        comparisons[name] = compare(
+            task.truth,
+            conversion.image,
+            mask=place.mask,
+            source=None if base_lines or name != headline else next(iter(task.scans.values())),
+            protocol=name if task.in_hu else headline,
+            regions=place.regions,
+            region_names=_names(place.regions),
+        )
+    if base_lines is None:
+        base_lines = BaseLines(comparisons[headline].base_lines, _in_regions(task, places))
+    comparisons[headline] = replace(comparisons[headline], base_lines=base_lines.headline)
     row = {
         "model": bundle.spec.id,
         "direction": str(task.direction),
@@ -108,8 +124,14 @@ def measure(
         "real": task.case.real,
         "seconds": conversion.report["seconds"].get("total"),
         "protocol": headline,
-        "comparisons": {name: comparison.as_dict() for name, comparison in comparisons.items()},
-        "warnings": [*conversion.report["warnings"], *warnings],
+        "comparisons": {
+            name: _beside(comparison.as_dict(), base_lines.regions.get(name, {}))
+            for name, comparison in comparisons.items()
+        },
+        "warnings": [
+            *conversion.report["warnings"],
+            *(text for comparison in comparisons.values() for text in comparison.warnings),
+        ],
     }
     if task.in_hu:
         row["bone_dice"] = _dice(task, conversion.image)
@@ -117,45 +139,61 @@ def measure(
         row["lesions"] = _lesions(task, conversion.image, settings)
     if conversion.uncertainty is not None:
         row["error_correlation"] = _error_correlation(task, conversion.image, conversion.uncertainty)
-    return Measured(row, comparisons[headline].base_lines, conversion.image, conversion.uncertainty)
+    return Measured(row, base_lines, conversion.image, conversion.uncertainty)
 
 
-def _in_grey_values(
-    task: Task, synthetic: sitk.Image, source: sitk.Image | None
-) -> tuple[dict[str, Comparison], list[str]]:
-    """MR: in the brain, with its lesions; then the whole head, region by region."""
-    lesions = _only(task.regions, (Region.LESION, Region.TUMOR))
-    brain = compare(
-        task.truth, synthetic, mask=task.brain, source=source, regions=lesions, region_names=_names(lesions)
-    )
-    found = {"slices": brain}
+@dataclass(frozen=True)
+class _Place:
+    """Where one comparison looks; a mask of None leaves it to `compare`."""
+
+    mask: sitk.Image | None
+    regions: sitk.Image | None
+
+
+def _places(task: Task) -> dict[str, _Place]:
+    """By comparison, the headline first. MR: the brain, with its lesions; then the whole head. CT: the body, twice."""
+    if task.in_hu:
+        return dict.fromkeys(("synthrad2023", "synthrad2025"), _body(task))
+    found = {"slices": _Place(task.brain, _only(task.regions, (Region.LESION, Region.TUMOR)))}
     if task.case.whole_head and task.regions is not None:
         regions = _with_head(task)
         mask = on_grid_of(task.truth, (sitk.GetArrayViewFromImage(regions) > 0).astype(np.uint8))
-        found[WHOLE_HEAD] = compare(task.truth, synthetic, mask=mask, regions=regions, region_names=_names(regions))
-    return found, [warning for comparison in found.values() for warning in comparison.warnings]
+        found[WHOLE_HEAD] = _Place(mask, regions)
+    return found
 
 
-def _in_hu(task: Task, synthetic: sitk.Image, source: sitk.Image | None) -> tuple[dict[str, Comparison], list[str]]:
-    """CT: in the body, by both challenges' protocols."""
+def _body(task: Task) -> _Place:
     body, _ = default_mask(task.truth, is_ct=True)
     mask = on_grid_of(task.truth, body.astype(np.uint8))
     regions = None
     if task.regions is not None:
         codes = sitk.GetArrayFromImage(task.regions) * body
         regions = on_grid_of(task.truth, codes) if codes.any() else None
+    return _Place(mask, regions)
+
+
+def _in_regions(task: Task, places: Mapping[str, _Place]) -> dict[str, dict[int, Figures]]:
+    """The base lines of every comparison whose regions are known; synthrad2025 has the regions of synthrad2023."""
+    real, source = (sitk.GetArrayViewFromImage(image) for image in (task.truth, next(iter(task.scans.values()))))
     found = {}
-    for protocol, given in (("synthrad2023", source), ("synthrad2025", None)):
-        found[protocol] = compare(
-            task.truth,
-            synthetic,
-            mask=mask,
-            source=given,
-            protocol=protocol,
-            regions=regions,
-            region_names=_names(regions),
-        )
-    return found, [warning for comparison in found.values() for warning in comparison.warnings]
+    for name, place in places.items():
+        if place.mask is None or place.regions is None or name == "synthrad2025":
+            continue
+        inside = sitk.GetArrayViewFromImage(place.mask) > 0
+        codes = sitk.GetArrayViewFromImage(place.regions)
+        parts = {0: inside} | {int(code): codes == code for code in np.unique(codes) if code}
+        found[name] = base_lines_in(real, source, inside, parts, name if task.in_hu else "slices")
+    return found
+
+
+def _beside(comparison: dict[str, Any], base_lines: Mapping[int, Figures]) -> dict[str, Any]:
+    """A comparison ready for JSON, the base lines set beside the model in its whole mask and in its regions."""
+    if not comparison["base_lines"] and 0 in base_lines:
+        comparison["base_lines"] = base_lines[0]
+    for region in comparison["regions"]:
+        if region["value"] in base_lines:
+            region["base_lines"] = base_lines[region["value"]]
+    return comparison
 
 
 def _names(regions: sitk.Image | None) -> dict[int, str] | None:

@@ -1,6 +1,6 @@
 """A picture for a person who reads scans: source, synthetic of each model, real, and errors, in three planes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,17 @@ class Slices:
     """By column title; -1 is full blue, too dark, and 1 full red, too bright."""
     aspects: tuple[float, float, float]
     """Height of a pixel over its width, by plane."""
+
+    def of_model(self, model: str, models: Collection[str]) -> "Slices":
+        """Without the columns of the other models."""
+        others = tuple(f", {other}" for other in models if other != model)
+
+        def mine(
+            columns: Mapping[str, Sequence[NDArray[np.float16]]],
+        ) -> dict[str, Sequence[NDArray[np.float16]]]:
+            return {title: planes for title, planes in columns.items() if not title.endswith(others)}
+
+        return Slices(mine(self.grey), mine(self.error), self.aspects) if others else self
 
 
 def _array(image: sitk.Image) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from modality_conversion.metrics import RULES
 from training.config import ConfigError
 from training.evaluation.cases import TestCase
 from training.evaluation.directions import Direction, possible
+from training.evaluation.groups import GROUPS, group_of
 from training.evaluation.measure import Measured, make_task, measure
 from training.evaluation.picture import Slices, save_picture, take_slices
 from training.evaluation.report import html
@@ -58,6 +59,7 @@ def evaluate(
             "`directions` of the section `evaluate`."
         )
     pictures = _save_pictures(done, settings.folder)
+    worst = _save_worst(done, [bundle.spec.id for bundle in bundles], settings.folder)
     figures = {
         "models": [_about(bundle) for bundle in bundles],
         "cases": people,
@@ -65,6 +67,7 @@ def evaluate(
         "lesions": settings.lesions.model_dump(mode="json"),
         "summary": summarise(done.rows, settings.lesions),
         "pictures": pictures,
+        "worst": worst,
         "rows": done.rows,
     }
     (settings.folder / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -129,6 +132,23 @@ def _save_pictures(done: Evaluation, folder: Path) -> list[dict[str, Any]]:
             save_picture(done.slices[direction, case], f"{direction}, {rank}: {case}", folder / "pictures" / name)
             pictures.append({"direction": direction, "place": place, "case": case, "file": f"pictures/{name}"})
     return pictures
+
+
+def _save_worst(done: Evaluation, models: Sequence[str], folder: Path) -> list[dict[str, Any]]:
+    """The worst case of each model in each group of directions, over all of the group, with this model alone."""
+    found = []
+    for model in models:
+        for group in GROUPS:
+            rows = [row for row in done.rows if row["model"] == model and group_of(row) == group]
+            if not rows:
+                continue
+            row = min(rows, key=merit)
+            direction, case = row["direction"], row["case"]
+            shown = done.slices[direction, case].of_model(model, models)
+            file = f"pictures/{model}_{group.name}_worst.png"
+            save_picture(shown, f"{group.title}, the worst of {len(rows)}: {direction}, {case}", folder / file)
+            found.append({"model": model, "group": group.name, "direction": direction, "case": case, "file": file})
+    return found
 
 
 def _picks(order: Sequence[str]) -> Mapping[str, str]:

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from modality_conversion.compare import default_mask
 from modality_conversion.modality import Modality
+from training.config import ConfigError
 from training.data.images import read_mask, read_scan
 from training.data.layouts import CaseFiles, Source, find_cases, usable
+from training.data.load import brain_of_template, is_too_large, largest
 from training.data.regions import Region
 from training.data.registration import register
 from training.data.split import Part, Split
@@ -46,7 +49,7 @@ def _read(case: CaseFiles, source: Source, warn: Callable[[str], None]) -> TestC
         name=case.name,
         scans=scans,
         truths=scans,
-        regions=_regions(case, scans, stripped),
+        regions=_regions(case, scans, stripped, source, warn),
         real=case.origin != "simulated",
         whole_head=not stripped,
     )
@@ -75,16 +78,13 @@ def _transform(path: Path | None) -> sitk.Transform:
     return IDENTITY if path is None else sitk.ReadTransform(str(path))
 
 
-def _regions(case: CaseFiles, scans: dict[Modality, Placed], stripped: bool) -> Placed | None:
+def _regions(
+    case: CaseFiles, scans: dict[Modality, Placed], stripped: bool, source: Source, warn: Callable[[str], None]
+) -> Placed | None:
     """What is known of the brain and its lesions, on the grid of the first scan; None where nothing is."""
     reference = next(iter(scans.values()))
-    if case.mask is not None and case.mask_shows == "brain":
-        to_mask = _transform(case.from_mask).GetInverse()
-        mask = Placed(read_mask(case.mask), to_mask).on(reference, labels=True)
-        inside = sitk.GetArrayFromImage(mask) > 0
-    elif stripped:
-        inside = sitk.GetArrayFromImage(reference.image) != 0
-    else:
+    inside = _brain(case, reference, stripped, source, lambda text: warn(f"{case.name}: {text}"))
+    if inside is None:
         return None
     codes = np.where(inside, Region.BRAIN, Region.BACKGROUND).astype(np.uint8)
     if case.labels is not None:
@@ -93,3 +93,25 @@ def _regions(case: CaseFiles, scans: dict[Modality, Placed], stripped: bool) -> 
     image = sitk.GetImageFromArray(codes)
     image.CopyInformation(reference.image)
     return Placed(image, reference.transform)
+
+
+def _brain(
+    case: CaseFiles, reference: Placed, stripped: bool, source: Source, warn: Callable[[str], None]
+) -> NDArray[np.bool_] | None:
+    """The brain on the grid of the first scan, found as it is for packing; None where it is asked for nowhere.
+
+    Raises ConfigError where the source asks for a mask that is not there, or that is larger than a brain.
+    """
+    wanted = source.brain
+    if wanted == "none":
+        return None
+    if wanted in ("auto", "mask") and case.mask is not None and case.mask_shows == "brain":
+        to_mask = _transform(case.from_mask).GetInverse()
+        inside = sitk.GetArrayFromImage(Placed(read_mask(case.mask), to_mask).on(reference, labels=True)) > 0
+        if not is_too_large(case, source, inside, reference.image, warn):
+            return inside
+    if wanted == "mask":
+        raise ConfigError(f"{case.name} has no brain mask. Put one beside the scans, or ask for `brain: template`.")
+    if wanted == "nonzero" or (wanted == "auto" and stripped):
+        return largest(sitk.GetArrayFromImage(reference.image) != 0)
+    return brain_of_template(reference.image, reference.image, warn)

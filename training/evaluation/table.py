@@ -35,6 +35,12 @@ def table(figures: Mapping[str, Any], model: str | None = None) -> str:
     return "\n\n".join(parts)
 
 
+def lesion_table(figures: Mapping[str, Any], model: str) -> str:
+    """The lesions of one model, a line for each direction and kind of case; '' where there are none."""
+    entries = [entry for entry in figures.get("summary", ()) if entry["model"] == model]
+    return _lesions([entry for entry in entries if entry["lesions"] and entry["lesions"]["count"]], several=False)
+
+
 def rows_table(figures: Mapping[str, Any], model: str) -> str:
     """Every case of one model, a table for MR targets and one for CT."""
     parts = []

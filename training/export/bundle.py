@@ -1,7 +1,6 @@
 """Writes the whole folder of a model: declaration, metadata, weights, card, golden pair; then asks the engine."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,9 +15,10 @@ import modality_conversion.check as engine_check
 from modality_conversion.backends import open_backend
 from modality_conversion.bundle import is_bundle, sha256_of
 from modality_conversion.errors import ConversionError
+from modality_conversion.modality import Modality
 from modality_conversion.schema import ConversionSpec
 from training.config import ConfigError
-from training.export.card import card
+from training.export.card import CASES, card, every_case
 from training.export.figures import of_weights, quality
 from training.export.graph import (
     TOLERANCE,
@@ -32,9 +32,12 @@ from training.export.graph import (
     write_torchscript,
 )
 from training.export.metadata import metadata
+from training.export.pictures import add_pictures
 from training.export.settings import ExportSettings
 from training.recipes.base import Recipe
 
+_FOR_THE_CARD = 60_000
+"""Bytes of text that the pictures leave room for."""
 ONNX, TORCHSCRIPT, GOLDEN = "models/model.onnx", "models/model.ts", "tests/golden.npz"
 
 
@@ -149,8 +152,7 @@ def finish_bundle(
     about = metadata(named, model.declared, model.example, shape, model.weights)
     for name, content in (("conversion", conversion), ("metadata", about)):
         _write(draft / "configs" / f"{name}.json", json.dumps(content, indent=2) + "\n")
-    shown = _copy_pictures(mine, pictures, draft / "docs") if settings.pictures and pictures else mine
-    _write(draft / "docs" / "README.md", card(named, model.declared, model.weights, model.about, shown, form.notes))
+    _write_docs(draft / "docs", model, named, form, mine, pictures)
     faults = engine_check.check(draft, run=True)
     errors = [str(fault) for fault in faults if fault.severity == "error"]
     if errors:
@@ -163,6 +165,10 @@ def _conversion(
 ) -> dict[str, Any]:
     """The content of `configs/conversion.json`."""
     file = draft / ONNX
+    targets = {
+        name: about | ({"caution": settings.cautions[Modality(name)]} if Modality(name) in settings.cautions else {})
+        for name, about in declared["targets"].items()
+    }
     return {
         "schema_version": "1.0",
         "id": id,
@@ -173,6 +179,7 @@ def _conversion(
         "intended_use": "research",
         "weights": [{"path": ONNX, "format": "onnx", "sha256": sha256_of(file), "size": file.stat().st_size}],
         **declared,
+        "targets": targets,
         "quality": quality,
     }
 
@@ -195,17 +202,22 @@ def _check_torchscript(archive: Path, feeds: dict[str, np.ndarray], output: np.n
         raise ExportError(f"In the engine, TorchScript and ONNX differ by {worst:.2g}; allowed are {TOLERANCE:g}.")
 
 
-def _copy_pictures(figures: dict[str, Any], folder: Path, docs: Path) -> dict[str, Any]:
-    """Put the worst case of each direction beside the card; gives the figures with `card`, the file's name there."""
-    shown = []
-    for picture in figures.get("pictures", ()):
-        file = folder / picture["file"]
-        if picture["place"] in ("worst", "the only case") and file.is_file():
-            docs.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, docs / file.name)
-            picture = picture | {"card": file.name}
-        shown.append(picture)
-    return figures | {"pictures": shown} if figures else figures
+def _write_docs(
+    docs: Path,
+    model: Model,
+    settings: ExportSettings,
+    form: Form,
+    figures: Mapping[str, Any],
+    pictures: Path | None,
+) -> None:
+    """The card; beside it every case and the pictures of the worst ones, as far as there are figures."""
+    if figures:
+        _write(docs / CASES, every_case(settings.title, figures, settings.folder.name + form.suffix))
+    shown = figures
+    if figures and settings.pictures and pictures is not None:
+        left = 1000 * settings.docs_kilobytes - sum(file.stat().st_size for file in docs.iterdir()) - _FOR_THE_CARD
+        shown = add_pictures(figures, pictures, docs, max(left, 0))
+    _write(docs / "README.md", card(settings, model.declared, model.weights, model.about, shown, form.notes))
 
 
 def _write(path: Path, text: str) -> None:

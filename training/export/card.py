@@ -3,9 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from training.evaluation.table import rows_table, table
+from training.evaluation.group_table import group_tables
+from training.evaluation.groups import TO_CT
+from training.evaluation.table import lesion_table, rows_table
 from training.export.metadata import names_of, said
 from training.export.settings import ExportSettings
+
+CASES = "cases.md"
+"""The file beside the card that has every case."""
 
 
 def card(
@@ -27,6 +32,8 @@ def card(
     )
     limits = "\n".join(f"- {limit}" for limit in (*settings.limits, *_seen_in(declared, figures)))
     more = "".join(f"\n\n{note}" for note in notes)
+    failures = "".join(f"\n- {failure}" for failure in settings.known_failures)
+    failed = f"## Known failures\n{failures}\n\n" if failures else ""
     return f"""# {settings.title}
 
 **Not for diagnosis.** Every value is a network's guess. A synthetic {targets} can miss, add or change what is there.
@@ -54,9 +61,19 @@ Training, validation and test never share a person.
 
 {_measured(figures)}
 
-## Limits
+{failed}## Limits
 
 {limits}
+"""
+
+
+def every_case(title: str, figures: Mapping[str, Any], model: str) -> str:
+    """The text of `docs/cases.md`: every case that the model was measured on."""
+    return f"""# {title}: every case
+
+**Not for diagnosis.** Means of these, and what the figures are, stand in [the card](README.md).
+
+{rows_table(figures, model)}
 """
 
 
@@ -94,18 +111,39 @@ def _measured(figures: Mapping[str, Any]) -> str:
     if not figures:
         return "Not measured yet."
     (model,) = figures["models"]
-    pictures = "\n\n".join(
-        f"Worst case, {picture['direction']} ({picture['case']}):\n\n![{picture['direction']}]({picture['card']})"
-        for picture in figures.get("pictures", ())
-        if "card" in picture
+    parts = [_HOW_MEASURED]
+    for group, table in group_tables(figures, model["id"]).items():
+        parts += [f"### {group.title}", *([_IN_HU] if group == TO_CT else []), table]
+        parts += [
+            _picture(entry) for entry in figures.get("worst", ()) if entry["group"] == group.name and "card" in entry
+        ]
+    lesions = lesion_table(figures, model["id"])
+    if lesions:
+        parts += ["### Lesions", _lesions_explained(figures["lesions"]), lesions]
+    return "\n\n".join([*parts, f"[Every case, one by one]({CASES})."])
+
+
+def _picture(entry: Mapping[str, Any]) -> str:
+    said = f"The worst case, {entry['direction']} ({entry['case']})"
+    return f"{said}; its errors in red (too bright) and blue (too dark):\n\n![{said}]({entry['card']})"
+
+
+def _lesions_explained(limits: Mapping[str, Any]) -> str:
+    low, high = limits["band"]
+    return (
+        f"Of {limits['smallest']:g} mL and more. Recall: of the lesions that the real scan shows, the share with at least "
+        f"{limits['kept']:g} of their contrast in the synthetic one. In band: the share with {low:g} to {high:g} of it. False: "
+        "places deep in the brain, as large as a lesion, that stand out and do not in the real scan."
     )
-    every = f"Every case:\n\n{rows_table(figures, model['id'])}"
-    return "\n\n".join(part for part in (_HOW_MEASURED, table(figures), pictures, every) if part)
 
 
-_HOW_MEASURED = """None of these people or heads was trained on. MR: volumes are scaled by their own 0.5 - 99.5 percentiles in
-the brain; PSNR with range 1 and SSIM with a 7^3 uniform window in the brain; "after fit" allows one scale and offset for each
-case. CT: in HU in the body, as SynthRAD2023 has it. R compares steps from slice to slice with steps within slices, synthetic
-against real: 1 is as the real scan, above 1 is flicker, below 1 is smear. "Identity", the source itself, and "oracle" are base
-lines: the oracle is the best look-up table from grey value to grey value, fitted on the case's own real target, which no model
-is given. Good figures on simulated heads promise nothing about people."""
+_HOW_MEASURED = """None of these people or heads was trained on. Figures are means over cases; "a / b" is as it is / after one
+affine fit, a scale and an offset for each case, since MR units are arbitrary. Volumes are scaled by their own 0.5 - 99.5
+percentiles: for brain, lesion and tumor in the brain, for head and bone in the head, so that these two have their own
+scale. PSNR has range 1, SSIM a 7^3 uniform window, MAE is a fraction of the scaled range. R compares steps from slice to slice
+with steps within slices, synthetic against real: 1 is as the real scan, above 1 is flicker, below 1 is smear. "Identity", the
+source itself, and "oracle" are base lines: the oracle is the best look-up table from grey value to grey value, fitted on the
+case's own real target, which no model is given; their SSIM is taken in the whole brain alone.
+Good figures on simulated heads promise nothing about people."""
+
+_IN_HU = "In HU, in the body, as SynthRAD2023 has it; nothing is fitted, and an MR, which is in no HU, is no base line."

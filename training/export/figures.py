@@ -33,8 +33,8 @@ def of_weights(figures: Mapping[str, Any], model: str, weights: list[str]) -> di
     if not any(entry["id"] == model and entry["weights"] == weights for entry in figures.get("models", ())):
         return {}
     mine: dict[str, Any] = dict(figures)
-    for part, key in (("models", "id"), ("summary", "model"), ("rows", "model")):
-        mine[part] = [entry for entry in figures[part] if entry[key] == model]
+    for part, key in (("models", "id"), ("summary", "model"), ("rows", "model"), ("worst", "model")):
+        mine[part] = [entry for entry in figures.get(part, ()) if entry[key] == model]
     return mine
 
 

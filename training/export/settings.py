@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from modality_conversion.modality import Modality
 from training.config import Settings
 
 Reduced = Literal["float16", "int8"]
@@ -49,6 +50,10 @@ class ExportSettings(Settings):
     """How it was trained, in a paragraph for the card."""
     limits: tuple[str, ...]
     """What it cannot do, in sentences for the card."""
+    cautions: dict[Modality, str] = Field(default_factory=dict)
+    """By target: a sentence that goes with every output, into its report, its header, its node and the panel."""
+    known_failures: tuple[str, ...] = ()
+    """Where it went wrong when somebody looked, in sentences for the card."""
     torchscript: bool = True
     """Also write `models/model.ts`, the same network for users of PyTorch. The engine uses the ONNX file."""
     reduced: tuple[Reduced, ...] = ()
@@ -58,7 +63,9 @@ class ExportSettings(Settings):
     calibration_tiles: int = Field(48, gt=0)
     """How many tiles of them are looked at."""
     pictures: bool = True
-    """Put the worst case of each direction, as a picture, beside the card."""
+    """Put the worst case of each group of directions, as a picture, beside the card."""
+    docs_kilobytes: int = Field(1500, ge=100)
+    """The bundle's `docs` folder, pictures and all, is kept below this."""
 
     @field_validator("folder")
     @classmethod

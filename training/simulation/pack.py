@@ -17,7 +17,7 @@ from modality_conversion.modality import Modality
 from training.config import ConfigError
 from training.data.cases import MARK, write_case
 from training.data.regions import BRAIN_REGIONS
-from training.data.split import Split, complete_split, read_split
+from training.data.split import Part, Split, complete_split, read_split
 from training.simulation.anatomy import Head, head_from_labels, read_labels
 from training.simulation.case import Case, simulate
 from training.simulation.settings import SimulateSettings
@@ -33,9 +33,19 @@ class Batch:
     label_map: Path
     person: str
     """Whom it shows, as the split names people."""
-    folder: Path
+    part: Part
     count: int
     settings: SimulateSettings
+
+    @property
+    def folder(self) -> Path:
+        """Where its cases go."""
+        return self.settings.cases / self.part
+
+    @property
+    def slices(self) -> int | None:
+        """How many slices of each case are kept; None: all."""
+        return None if self.part == "test" else self.settings.slices
 
     def names(self) -> list[str]:
         """The folder names of the cases."""
@@ -74,7 +84,7 @@ def plan(settings: SimulateSettings, split: Split | None = None) -> list[Batch]:
     if not all(map(split.knows, people.values())):
         split = complete_split(settings.cases / "split.yaml", people.values(), settings.shares, settings.seed)
     batches = [
-        Batch(path, person, settings.cases / part, settings.counts[part], settings)
+        Batch(path, person, part, settings.counts[part], settings)
         for path, person in people.items()
         if (part := split.part_of(person)) in settings.counts
     ]
@@ -103,7 +113,7 @@ def write_simulated(batch: Batch, head: Head, index: int, name: str) -> None:
     """Simulate and write one case; it depends on the seed, the label map's name and its number alone."""
     settings = batch.settings
     rng = np.random.default_rng([settings.seed, *batch.label_map.name.encode(), index])
-    case = keep_slices(simulate(head, settings.case, rng), settings.slices, rng)
+    case = keep_slices(simulate(head, settings.case, rng), batch.slices, rng)
     about: dict[str, Any] = {
         "person": batch.person,
         "origin": "simulated",

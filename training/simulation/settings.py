@@ -146,8 +146,8 @@ class SimulateSettings(Settings):
     seed: int = 2026
     """Rules everything random in a case, together with its label map's name and its number."""
     slices: int | None = Field(None, ge=16)
-    """Of each case keep only so many neighbouring axial slices, at a random place, scaled by the whole: more heads on the
-    same disk. None: all."""
+    """Of each case to learn from, or to choose an epoch with, keep only so many neighbouring axial slices, at a random place,
+    scaled by the whole: more heads on the same disk. Cases of the test part are whole. None: all."""
     extra_labels: dict[int, str] = Field(default_factory=dict)
     """Tissue of labels that the shipped label maps do not have, by number; a tissue's name, or `air`."""
     case: CaseSettings = CaseSettings()
