@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -178,17 +179,64 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.chmod(0o666 & ~_umask())
         partial.replace(path)
     except OSError as error:
-        raise ConversionError(f"{path} cannot be written: {error.strerror or error}. {_ELSEWHERE}") from None
+        raise ConversionError(f"{path} cannot be written: {why_refused(error)}. {_ELSEWHERE}") from None
     finally:
         partial.unlink(missing_ok=True)
         _partial_files.discard(partial)
 
 
+def why_refused(error: BaseException) -> str:
+    """What the system says of a file it refused; libraries that pass an error on leave only the first with its words."""
+    said = getattr(error, "strerror", None)
+    if said:
+        return str(said)
+    return why_refused(error.__cause__) if error.__cause__ else str(error).partition("\n")[0] or type(error).__name__
+
+
 def remove_partial_files() -> None:
-    """Remove every file that `replacing` has under way, before the process is ended the hard way. Never raises."""
+    """Remove every file and folder that is being written, before the process is ended the hard way. Never raises."""
     for partial in tuple(_partial_files):
         with contextlib.suppress(OSError):  # Windows keeps a file that is still being written
-            partial.unlink(missing_ok=True)
+            if partial.is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
+            else:
+                partial.unlink(missing_ok=True)
+
+
+def check_new_folder(path: Path) -> Path:
+    """The path itself, if a folder can be made there. Raises ConversionError where something is in the way."""
+    check_name(path)
+    if not path.parent.is_dir():
+        raise ConversionError(f"The folder {path.parent} does not exist. Make it first.")
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ConversionError(f"{path} is there already and not empty. Choose another name.")
+    if not os.access(path.parent, os.W_OK):
+        raise ConversionError(f"The folder {path.parent} cannot be written to. Choose another folder.")
+    return path
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A private folder beside `path` that takes its place when the block ends well, and is removed when it does not.
+
+    `path` may be an empty folder. Raises ConversionError when the disk refuses.
+    """
+    try:
+        partial = Path(tempfile.mkdtemp(prefix=f".{path.name[:20]}.", suffix=".partial", dir=path.parent))
+    except OSError as error:
+        raise ConversionError(f"{path} cannot be written: {error.strerror}. Choose another folder.") from None
+    _partial_files.add(partial)
+    try:
+        yield partial
+        partial.chmod(0o777 & ~_umask())
+        if path.is_dir():
+            path.rmdir()
+        partial.rename(path)
+    except OSError as error:
+        raise ConversionError(f"{path} cannot be written: {why_refused(error)}. {_ELSEWHERE}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        _partial_files.discard(partial)
 
 
 def _umask() -> int:

@@ -241,6 +241,15 @@ def test_a_summary_of_a_huge_file_does_not_read_it_whole(tmp_path: Path) -> None
     assert "larger than" in str(summary(folder).fault)
 
 
+def test_a_summary_says_which_scans_are_read_side_by_side(tmp_path: Path) -> None:
+    inputs = [{"name": "x", "role": "image", "modality": name, "missing": "zeros"} for name in ("T1", "FLAIR")]
+    sources = [{"modality": "T1"}, {"modality": "FLAIR"}]
+    both = summary(write_bundle(tmp_path / "both", sources=sources, inputs=inputs))
+    assert (both.joint, both.needs) == ((Modality.T1, Modality.FLAIR), ())
+    assert summary(write_bundle(tmp_path / "named", inputs=inputs[:1])).joint == ()
+    assert summary(write_bundle(tmp_path / "plain")).joint == ()
+
+
 def test_listing_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
     """As in a Slicer where nothing was installed yet: pydantic and platformdirs cannot be imported."""
     write_bundle(tmp_path / "models" / "copy")

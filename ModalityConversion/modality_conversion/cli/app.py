@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import bench, compare, convert, devices, models, segment
+from . import batch, bench, compare, convert, devices, models, segment, series
 
 app = typer.Typer(
     help="Convert CT, T1, T2 and FLAIR scans into one another, and segment them. No result is for diagnosis.",
@@ -14,6 +14,8 @@ app = typer.Typer(
 )
 app.command("convert")(convert.convert)
 app.command("segment")(segment.segment)
+app.command("series")(series.series)
+app.command("batch")(batch.batch)
 app.add_typer(models.app, name="models")
 app.command("compare")(compare.compare)
 app.command("bench")(bench.bench)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from ..bundle import Bundle
 from ..catalog import Catalog
+from ..dicom import DicomVolume
 from ..errors import Cancelled, ConversionError
 from ..modality import Modality
 from ..progress import Progress
@@ -25,18 +27,24 @@ from .console import (
     shown,
     stop_on_signal,
 )
-from .outputs import Outputs, conversion_writers, write_together
-from .scans import From, Named, Others, Scans, converter, segmenter
+from .outputs import Outputs, check_dicom, conversion_writers, write_together
+from .scans import From, Named, Others, Scans, Series, converter, read_paths, segmenter
 
 
 def convert(
-    input: Annotated[Path, typer.Argument(help="The scan: NIfTI, NRRD or MetaImage.")],
+    input: Annotated[Path, typer.Argument(help="The scan: NIfTI, NRRD, MetaImage, or a folder of DICOM.")],
     to: Annotated[str, typer.Option("--to", help="What to make: CT, T1, T2, FLAIR, ...", show_default=False)],
     out: Annotated[
-        Path, typer.Option("--out", help="The file to write: .nii.gz, .nii, .nrrd or .mha.", show_default=False)
+        Path,
+        typer.Option(
+            "--out",
+            help="The file to write: .nii.gz, .nii, .nrrd or .mha; of a DICOM scan also a folder, for a DICOM series.",
+            show_default=False,
+        ),
     ],
     source: From = None,
     other: Others = None,
+    series: Series = None,
     model: Annotated[str | None, typer.Option(help="A model's id; else the best that fits.")] = None,
     models_dir: options.ModelsDirs = None,
     device: options.Device = "auto",
@@ -55,14 +63,16 @@ def convert(
 ) -> None:
     """Convert a scan. The output lies on the scan's own grid and is marked synthetic, not for diagnosis."""
     target = options.modality(to)
-    named = Named.of(input, source, other)
+    named = Named.of(input, source, other, series)
     if segmentation_model and not segmentation:
         raise typer.BadParameter("Say with --segmentation where the labels go.", param_hint="--segmentation-model")
     with shown(progress) as tell, stop_on_signal() as asked_to_stop, ended_with_parent(stop_with_parent, progress):
-        files = named.files()
+        files = named.files(partial(_tell_of_reading, tell), asked_to_stop)
         volumes = {"--out": out, **({"--segmentation": segmentation} if segmentation else {})}
-        outputs = Outputs(volumes, {"--uncertainty": uncertainty}, report, figure)
-        outputs.check([*files.values(), *([mask] if mask else [])])
+        is_dicom = isinstance(next(iter(files.values())), DicomVolume)
+        check_dicom(out, (uncertainty, segmentation), is_dicom, target)
+        outputs = Outputs(volumes, {"--uncertainty": uncertainty}, report, figure, objects=is_dicom, series=is_dicom)
+        outputs.check(read_paths(files, mask))
         catalog = options.catalog(models_dir)
         bundle = converter(catalog, list(files), target, model)
         if uncertainty and bundle.spec.output.uncertainty is None:
@@ -70,7 +80,7 @@ def convert(
         labeller = _segmenter(catalog, list(files), segmentation_model) if segmentation else None
 
         tell(Progress("read", 0, 1, None))
-        scans = Scans.read(files, mask)
+        scans = Scans.read(files, mask, partial(_tell_of_reading, tell), asked_to_stop)
         tell(Progress("read", 1, 1, None))
 
         from ..convert import convert as run
@@ -86,6 +96,7 @@ def convert(
             cancel=asked_to_stop,
         )
         conversion.report["source"]["files"] = scans.account
+        conversion.report["warnings"][:0] = scans.notes
         labels = None
         if labeller is not None:
             from ..segment import segment
@@ -107,7 +118,7 @@ def convert(
             raise Cancelled
         modality, image = next(iter(scans.images.items()))
         with libraries_silenced():
-            write_together(conversion_writers(outputs, conversion, image, modality, labels))
+            write_together(conversion_writers(outputs, conversion, image, modality, labels, scans.main_series))
         tell(Progress("write", 1, 1, None))
         if progress is ProgressStyle.json:
             json_line(result={**conversion.report, "output": str(out)})
@@ -125,6 +136,12 @@ def _segmenter(catalog: Catalog, given: list[Modality], model: str | None) -> tu
             if why_unfit(bundle.spec, some, None) is None:
                 return bundle, some
     return segmenter(catalog, given[:1], model), given[:1]  # which says why there is none
+
+
+def _tell_of_reading(tell: Callable[[Progress], None], done: int, total: int) -> None:
+    """Files of a DICOM series; the end is told when everything is read."""
+    if done < total:
+        tell(Progress("read", done, total, None))
 
 
 def _tell_of_segmentation(news: Progress, tell: Callable[[Progress], None]) -> None:

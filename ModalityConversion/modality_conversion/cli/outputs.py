@@ -11,16 +11,66 @@ from typing import TYPE_CHECKING, Any
 import SimpleITK as sitk
 
 from ..errors import ConversionError
-from ..image_io import check_folder, check_output_path, replacing, save_image, save_json
+from ..image_io import (
+    check_folder,
+    check_new_folder,
+    check_output_path,
+    replacing,
+    replacing_folder,
+    save_image,
+    save_json,
+)
 from ..modality import Modality, read_sidecar, sidecar_path
 from ..report import header_fields
 
 if TYPE_CHECKING:
     from ..convert import Conversion
+    from ..dicom import DicomScan
     from ..segment import Segmentation
 
 Writer = tuple[Path, Callable[[Path], object]]
 """A place, and what writes the file, given a name beside it."""
+
+
+@dataclass(frozen=True)
+class IntoFolder:
+    """Writes not a file but the files of a folder, given an empty one beside its place."""
+
+    write: Callable[[Path], object]
+
+    def __call__(self, folder: Path) -> object:
+        """Write them."""
+        return self.write(folder)
+
+
+def is_series(path: Path) -> bool:
+    """Whether an output is meant as a folder with a DICOM series: a folder, or a name without an ending."""
+    return path.is_dir() or not path.suffix
+
+
+def is_object(path: Path) -> bool:
+    """Whether an output is meant as one DICOM file."""
+    return path.suffix.lower() == ".dcm"
+
+
+def check_dicom(out: Path, objects: Sequence[Path | None], is_from_dicom: bool, target: Modality | None) -> None:
+    """Refuse DICOM outputs that cannot be made: of a scan that is no DICOM, of a target that has no object.
+
+    `out` may be a series or an object, `objects` only objects. Raises ConversionError with what to do.
+    """
+    from ..dicom.write import check_writable
+
+    if target is not None and is_object(out):
+        raise ConversionError(f"{out}: a DICOM series is one file a slice. Give a folder: a name without an ending.")
+    wanted = [path for path in objects if path and is_object(path)]
+    wanted += [out] if is_object(out) or (target is not None and is_series(out)) else []
+    if wanted and not is_from_dicom:
+        raise ConversionError(
+            f"{wanted[0]} would be DICOM, which takes its patient and study from a DICOM scan; the scan given is none. "
+            "Give a name that ends in .nii.gz, .nii, .nrrd or .mha."
+        )
+    if target is not None and is_series(out):
+        check_writable(target)
 
 
 @dataclass(frozen=True)
@@ -33,14 +83,23 @@ class Outputs:
     """Volumes without one."""
     report: Path | None = None
     figure: Path | None = None
+    objects: bool = False
+    """Whether a volume may be a DICOM file."""
+    series: bool = False
+    """Whether `--out` may be a DICOM series."""
 
     def check(self, read: Sequence[Path]) -> None:
         """Refuse places that cannot be written, that stand for two files, or that hold what was `read`.
 
         Raises ConversionError with what to do.
         """
-        for path in filter(None, (*self.volumes.values(), *self.bare.values())):
-            check_output_path(path)
+        for what, path in (*self.volumes.items(), *self.bare.items()):
+            if path and self.objects and is_object(path):
+                check_folder(path)
+            elif path and self.series and what == "--out" and is_series(path):
+                check_new_folder(path)
+            elif path:
+                check_output_path(path)
         for path in filter(None, (*map(sidecar_path, self.volumes.values()), self.report, self.figure)):
             check_folder(path)
         if self.figure and self.figure.suffix.lower() != ".png":
@@ -78,7 +137,8 @@ def write_together(writers: Sequence[Writer]) -> None:
     """
     with contextlib.ExitStack() as last_first:
         for path, write in writers:
-            write(last_first.enter_context(replacing(path)))
+            hold = replacing_folder if isinstance(write, IntoFolder) else replacing
+            write(last_first.enter_context(hold(path)))
 
 
 def volume(path: Path, image: sitk.Image, report: Mapping[str, Any]) -> list[Writer]:
@@ -89,20 +149,51 @@ def volume(path: Path, image: sitk.Image, report: Mapping[str, Any]) -> list[Wri
     ]
 
 
+def labels(path: Path, segmentation: Segmentation, scan: DicomScan | None) -> list[Writer]:
+    """A label map with its account beside it; as a DICOM segmentation of `scan` where the name says so."""
+    if not is_object(path) or scan is None:
+        return volume(path, segmentation.image, segmentation.report)
+    from ..dicom.segmentation import save_segmentation
+
+    return [
+        (path, lambda partial: save_segmentation(partial, segmentation.image, segmentation.report, scan)),
+        (sidecar_path(path), lambda partial: save_json(segmentation.report, partial)),
+    ]
+
+
 def conversion_writers(
-    outputs: Outputs, conversion: Conversion, source: sitk.Image, modality: Modality, segmentation: Segmentation | None
+    outputs: Outputs,
+    conversion: Conversion,
+    source: sitk.Image,
+    modality: Modality,
+    segmentation: Segmentation | None,
+    scan: DicomScan | None = None,
 ) -> list[Writer]:
-    """Everything that `convert` writes; the volume first."""
+    """Everything that `convert` writes; the volume first. `scan` is what the source came from, if that is DICOM."""
     fields = header_fields(conversion.report)
-    writers = volume(outputs.volumes["--out"], conversion.image, conversion.report)
+    out = outputs.volumes["--out"]
+    if scan is not None and is_series(out):
+        from ..dicom.write import write_series
+
+        series = IntoFolder(lambda folder: write_series(folder, conversion.image, conversion.report, scan))
+        writers: list[Writer] = [
+            (out, series),
+            (sidecar_path(out), lambda path: save_json(conversion.report, path)),
+        ]
+    else:
+        writers = volume(out, conversion.image, conversion.report)
     writers += outputs.report_writer(conversion.report)
     spread, place = conversion.uncertainty, outputs.bare.get("--uncertainty")
-    if spread is not None and place:
+    if spread is not None and place and is_object(place) and scan is not None:
+        from ..dicom.parametric_map import save_uncertainty
+
+        writers.append((place, lambda path: save_uncertainty(path, spread, conversion.report, scan)))
+    elif spread is not None and place:
         notes = f"UNCERTAINTY of a {fields['ITK_FileNotes']}"[:79]
         more = {**fields, "ITK_FileNotes": notes, "content": "one standard deviation"}
         writers.append((place, lambda path: save_image(spread, path, more)))
     if segmentation is not None:
-        writers += volume(outputs.volumes["--segmentation"], segmentation.image, segmentation.report)
+        writers += labels(outputs.volumes["--segmentation"], segmentation, scan)
     if outputs.figure:
         from ..figure import save_conversion_figure
 

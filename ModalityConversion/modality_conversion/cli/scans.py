@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 
 from ..bundle import Bundle
 from ..catalog import Catalog
+from ..dicom import DicomScan, DicomVolume, choose, find_volumes, is_dicom, read_volume
 from ..errors import ConversionError
 from ..image_io import read_image, scan_hash
 from ..modality import Modality, recognise_file
@@ -25,6 +26,13 @@ From = Annotated[
 Others = Annotated[
     list[str] | None, typer.Option("--input", help="A further scan, as T2=FILE. May be given several times.")
 ]
+Series = Annotated[
+    str | None,
+    typer.Option("--series", help="Of a DICOM folder: the SeriesInstanceUID; see `modality-conversion series`."),
+]
+Given = Path | DicomVolume
+"""A scan that was given: a file, or a volume in a DICOM folder."""
+Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -34,22 +42,35 @@ class Named:
     scan: Path
     declared: Modality | None
     further: tuple[tuple[Modality, Path], ...]
+    series: str | None = None
 
     @classmethod
-    def of(cls, scan: Path, source: str | None, others: Sequence[str] | None) -> Named:
+    def of(cls, scan: Path, source: str | None, others: Sequence[str] | None, series: str | None = None) -> Named:
         """From the options' texts. Raises typer.BadParameter."""
         declared = options.modality(source) if source else None
-        return cls(scan, declared, tuple(_further(text) for text in others or ()))
+        if series and scan.exists() and not is_dicom(scan):
+            raise typer.BadParameter(f"{scan} is no DICOM folder.", param_hint="--series")
+        return cls(scan, declared, tuple(_further(text) for text in others or ()), series)
 
-    def files(self) -> dict[Modality, Path]:
-        """Every scan by its modality, the main one first. Raises ConversionError when two are called the same."""
-        files = {self.declared or _recognised(self.scan): self.scan}
+    def files(
+        self, tell: Tell = lambda done, total: None, cancel: Callable[[], bool] = lambda: False
+    ) -> dict[Modality, Given]:
+        """Every scan by its modality, the main one first. Raises ConversionError when two are called the same.
+
+        Folders are looked through for DICOM series; `tell` hears how far that has come.
+        """
+
+        def given(path: Path, series: str | None, modality: Modality | None) -> Given:
+            return choose(find_volumes(path, tell, cancel), series, modality) if is_dicom(path) else path
+
+        main = given(self.scan, self.series, self.declared)
+        files = {self.declared or _recognised(main): main}
         for modality, path in self.further:
             if modality in files:
                 raise ConversionError(
-                    f"{files[modality].name} and {path.name} are both given as {modality}. Give one of each."
+                    f"{_name(files[modality])} and {path.name} are both given as {modality}. Give one of each."
                 )
-            files[modality] = path
+            files[modality] = given(path, None, modality)
         return files
 
 
@@ -60,7 +81,23 @@ def _further(text: str) -> tuple[Modality, Path]:
     return options.modality(name), Path(path)
 
 
-def _recognised(path: Path) -> Modality:
+def _name(given: Given) -> str:
+    return given.name if isinstance(given, Path) else f"DICOM series {given.id}"
+
+
+def read_paths(files: Mapping[Modality, Given], *others: Path | None) -> list[Path]:
+    """Every file that is read, so that none is written over."""
+    paths = [path for given in files.values() for path in ([given] if isinstance(given, Path) else given.paths)]
+    return [*paths, *filter(None, others)]
+
+
+def _recognised(path: Given) -> Modality:
+    if isinstance(path, DicomVolume):
+        said = path.found
+        if said.modality is None:
+            why = said.why or "Its tags do not say what kind of scan it is."
+            raise ConversionError(f"The series {path.id}: {why} Say so, for example with --from T1.")
+        return said.modality
     if not path.exists():
         read_image(path)  # says what is wrong with the path, which matters more than the modality
     found = recognise_file(path)
@@ -77,20 +114,60 @@ class Scans:
     mask: sitk.Image | None
     account: list[dict[str, Any]]
     """Modality, name and SHA-256 of each file, for the report."""
+    series: dict[Modality, DicomScan] = field(default_factory=dict)
+    """Those that came as DICOM."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of the files, a sentence each."""
 
     @classmethod
-    def read(cls, files: dict[Modality, Path], mask: Path | None) -> Scans:
-        """Raises ConversionError for a file that cannot be read."""
+    def read(
+        cls,
+        files: Mapping[Modality, Given],
+        mask: Path | None,
+        tell: Tell = lambda done, total: None,
+        cancel: Callable[[], bool] = lambda: False,
+    ) -> Scans:
+        """Raises ConversionError for a file that cannot be read, Cancelled where `cancel` said so."""
+        images: dict[Modality, sitk.Image] = {}
+        series: dict[Modality, DicomScan] = {}
+        account, notes = [], []
+        for modality, given in files.items():
+            with libraries_silenced():
+                if isinstance(given, Path):
+                    images[modality], sha256 = read_image(given), scan_hash(given)
+                else:
+                    series[modality] = read_volume(given, tell, cancel)
+                    images[modality], sha256 = series[modality].image, series[modality].sha256
+                    notes += _notes(given, modality)
+            account.append({"modality": modality.value, "name": _name(given), "sha256": sha256})
         with libraries_silenced():
-            images = {modality: read_image(path) for modality, path in files.items()}
             mask_image = read_image(mask) if mask else None
-        account = [{"modality": m.value, "name": path.name, "sha256": scan_hash(path)} for m, path in files.items()]
-        return cls(images, mask_image, account)
+        return cls(images, mask_image, account, series, tuple(notes))
+
+    @property
+    def main_series(self) -> DicomScan | None:
+        """The first scan, if it came as DICOM."""
+        return self.series.get(next(iter(self.images)))
 
     def only(self, wanted: Sequence[Modality]) -> Scans:
         """Some of the scans, in the same order."""
         images = {modality: image for modality, image in self.images.items() if modality in wanted}
-        return Scans(images, self.mask, [entry for entry in self.account if entry["modality"] in wanted])
+        account = [entry for entry in self.account if entry["modality"] in wanted]
+        series = {modality: scan for modality, scan in self.series.items() if modality in wanted}
+        return Scans(images, self.mask, account, series, self.notes)
+
+
+def _notes(volume: DicomVolume, modality: Modality) -> list[str]:
+    """What the user should know of a volume that was read as this modality."""
+    notes = list(volume.notes)
+    if volume.is_synthetic:
+        notes.append(f"The {modality} scan says that it is synthetic itself.")
+    said = volume.found
+    if said.modality not in (None, modality):
+        notes.append(f"It was given as {modality}, but {said.why} says {said.modality}.")
+    elif said.is_certain and said.modality is None:
+        notes.append(f"It was given as {modality}. {said.why}")
+    return notes
 
 
 def converter(catalog: Catalog, given: Sequence[Modality], target: Modality, model: str | None) -> Bundle:

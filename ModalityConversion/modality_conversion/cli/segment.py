@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..dicom import DicomVolume
 from ..errors import Cancelled
 from ..progress import Progress
 from . import options
@@ -19,17 +20,23 @@ from .console import (
     shown,
     stop_on_signal,
 )
-from .outputs import Outputs, volume, write_together
-from .scans import From, Named, Others, Scans, segmenter
+from .outputs import Outputs, check_dicom, labels, write_together
+from .scans import From, Named, Others, Scans, Series, read_paths, segmenter
 
 
 def segment(
-    input: Annotated[Path, typer.Argument(help="The scan: NIfTI, NRRD or MetaImage.")],
+    input: Annotated[Path, typer.Argument(help="The scan: NIfTI, NRRD, MetaImage, or a folder of DICOM.")],
     out: Annotated[
-        Path, typer.Option("--out", help="The label map to write: .nii.gz, .nii, .nrrd or .mha.", show_default=False)
+        Path,
+        typer.Option(
+            "--out",
+            help="The label map to write: .nii.gz, .nii, .nrrd or .mha; of a DICOM scan also .dcm, a segmentation object.",
+            show_default=False,
+        ),
     ],
     source: From = None,
     other: Others = None,
+    series: Series = None,
     model: Annotated[str | None, typer.Option(help="A model's id; else the best that fits.")] = None,
     models_dir: options.ModelsDirs = None,
     device: options.Device = "auto",
@@ -39,26 +46,29 @@ def segment(
     stop_with_parent: options.StopWithParent = False,
 ) -> None:
     """Segment a scan. The label map lies on the scan's own grid and is marked not for diagnosis."""
-    named = Named.of(input, source, other)
+    named = Named.of(input, source, other, series)
     with shown(progress) as tell, stop_on_signal() as asked_to_stop, ended_with_parent(stop_with_parent, progress):
-        files = named.files()
-        outputs = Outputs({"--out": out}, report=report)
-        outputs.check([*files.values(), *([mask] if mask else [])])
+        files = named.files(cancel=asked_to_stop)
+        is_dicom = isinstance(next(iter(files.values())), DicomVolume)
+        check_dicom(out, (), is_dicom, None)
+        outputs = Outputs({"--out": out}, report=report, objects=is_dicom)
+        outputs.check(read_paths(files, mask))
         bundle = segmenter(options.catalog(models_dir), list(files), model)
 
         tell(Progress("read", 0, 1, None))
-        scans = Scans.read(files, mask)
+        scans = Scans.read(files, mask, cancel=asked_to_stop)
         tell(Progress("read", 1, 1, None))
 
         from ..segment import segment as run
 
         result = run(scans.images, bundle, device=device, mask=scans.mask, progress=tell, cancel=asked_to_stop)
         result.report["source"]["files"] = scans.account
+        result.report["warnings"][:0] = scans.notes
         tell(Progress("write", 0, 1, None))
         if asked_to_stop():
             raise Cancelled
         with libraries_silenced():
-            write_together([*volume(out, result.image, result.report), *outputs.report_writer(result.report)])
+            write_together([*labels(out, result, scans.main_series), *outputs.report_writer(result.report)])
         tell(Progress("write", 1, 1, None))
         if progress is ProgressStyle.json:
             json_line(result={**result.report, "output": str(out)})

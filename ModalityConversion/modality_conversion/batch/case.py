@@ -1,0 +1,57 @@
+"""One scan to convert, and where its result goes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..modality import Modality
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scan, known by its place in what was given."""
+
+    id: str
+    """For a person: its path below the input, for DICOM with the series; in a table, its `input`."""
+    source: Path
+    """A file, or the folder of a DICOM series."""
+    modality: Modality
+    out: PurePosixPath
+    """The volume to write, below the output folder; a folder for a DICOM series."""
+    model: str
+    """A model's id."""
+    model_sha256: str
+    series: str | None = None
+    """A DICOM volume's id."""
+    files: tuple[Path, ...] = ()
+    """What is read."""
+    mask: Path | None = None
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields for the side-car JSON."""
+
+    @property
+    def key(self) -> str:
+        """Its name among the records of a run: of what it writes, so that no two cases can share one."""
+        return hashlib.sha256(str(self.out).encode("utf-8", "surrogateescape")).hexdigest()[:20]
+
+    def fingerprint(self) -> str:
+        """Changes when the input, the model or the question changes. Raises OSError where a file is gone."""
+        stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (*self.files, *self._masks())]
+        told = [self.modality.value, self.model, self.model_sha256, self.series, stats]
+        return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def _masks(self) -> tuple[Path, ...]:
+        return (self.mask,) if self.mask else ()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A scan that cannot be a case, or one that failed."""
+
+    id: str
+    reason: str

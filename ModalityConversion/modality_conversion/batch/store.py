@@ -1,0 +1,165 @@
+"""The records of a run, in the output folder: kept so that a run killed at any moment goes on where it was.
+
+A case's files are made in `work/<key>-<random>/`, a folder that no one else looks at. When all are whole, the folder
+is renamed to `ready/<key>/`: from then on the case is decided. Its files then take their places one by one, and at
+last its manifest becomes `done/<key>.json`. A run that starts first puts in place what it finds in `ready`, and
+removes `work`. So no case is lost or made twice, and no half-written file ever has a result's name. Only the process
+that holds the lock, which the system takes away when it ends, however it ends, does any of this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConversionError
+
+NAME = ".modality-conversion-batch"
+MANIFEST = "manifest.json"
+
+
+class Store:
+    """The records below one output folder."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.root = out / NAME
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the output folder for this process. Raises ConversionError where another run has it, or it cannot be made."""
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            for folder in (self.root, *(self.root / name for name in ("work", "ready", "done", "failed"))):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            with (self.root / "lock").open("a+b") as file:
+                if not _lock(file.fileno()):
+                    raise ConversionError(
+                        f"Another batch is writing to {self.out}. Wait for it, or choose another folder."
+                    )
+                self._recover()
+                yield
+                shutil.rmtree(self.root / "work", ignore_errors=True)
+        except OSError as error:
+            raise ConversionError(
+                f"{self.out} cannot be written: {error.strerror or error}. Free some space or choose another folder, "
+                "then start the same command again: it goes on where it was."
+            ) from None
+
+    def workplace(self, key: str) -> Path:
+        """An empty private folder for a case's files."""
+        # A worker that outlives a killed run for a moment must not find its folder again.
+        return Path(tempfile.mkdtemp(prefix=f"{key}-", dir=self.root / "work"))
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """What was told of a case that is done and whose files are there; None otherwise."""
+        manifest = _read(self.root / "done" / f"{key}.json")
+        if manifest is None or not all((self.out / final).exists() for _, final in manifest["moves"]):
+            return None
+        told: dict[str, Any] = manifest["record"]
+        return told
+
+    def commit(self, key: str, workplace: Path) -> dict[str, Any]:
+        """Take what lies in a case's workplace as its result, and put it in place. Raises OSError."""
+        ready = self.root / "ready" / key
+        shutil.rmtree(ready, ignore_errors=True)
+        workplace.rename(ready)
+        _flush(ready.parent)
+        return self._publish(ready)
+
+    def fail(self, key: str, told: Mapping[str, Any]) -> None:
+        """Write down why a case failed. A disk that is full shall not end the run."""
+        with contextlib.suppress(OSError):
+            write_whole(self.root / "failed" / f"{key}.json", json.dumps(told))
+
+    def _recover(self) -> None:
+        shutil.rmtree(self.root / "work", ignore_errors=True)
+        (self.root / "work").mkdir(mode=0o700, exist_ok=True)
+        for ready in sorted((self.root / "ready").iterdir()):
+            if (ready / MANIFEST).is_file():
+                self._publish(ready)
+            else:  # its manifest is in place already, and so is all else
+                shutil.rmtree(ready)
+
+    def _publish(self, ready: Path) -> dict[str, Any]:
+        """Each step can be done again, so it does not matter where an earlier run ended."""
+        manifest = _read(ready / MANIFEST)
+        if manifest is None:
+            raise OSError(f"{ready} is damaged")
+        for staged, final in manifest["moves"]:
+            source, place = ready / staged, self.out / final
+            if not source.exists():
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if place.is_dir():
+                old = ready / f"{staged}.old"
+                shutil.rmtree(old, ignore_errors=True)
+                place.rename(old)
+            source.replace(place)
+        done = self.root / "done" / f"{ready.name}.json"
+        (ready / MANIFEST).replace(done)
+        (self.root / "failed" / done.name).unlink(missing_ok=True)
+        shutil.rmtree(ready, ignore_errors=True)
+        told: dict[str, Any] = manifest["record"]
+        return told
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file in one step: beside its place, then renamed. Raises OSError."""
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def flush_all(folder: Path) -> None:
+    """Have everything in a folder on the disk, so that a power cut cannot undo what was decided."""
+    for path in (*folder.rglob("*"), folder):
+        _flush(path)
+
+
+def _flush(path: Path) -> None:
+    if sys.platform == "win32":  # does not open folders, and files only for writing
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file for this process alone; False where another has it. The system unlocks it when the process ends."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(handle, 0, os.SEEK_SET)
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

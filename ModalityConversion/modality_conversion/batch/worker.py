@@ -1,0 +1,63 @@
+"""A process that converts one case after the other: `python -m modality_conversion.batch.worker`.
+
+Requests come as lines of JSON on standard input, answers go as lines of JSON to standard output: `{"done": true}` or
+`{"error": "..."}`. It ends when its input does, be it because the run that started it was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+
+from ..errors import ConversionError
+from ..image_io import why_refused
+
+_GRACE_S = 2.0
+
+
+def main() -> None:
+    """Work until the input ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # what a library prints must not stand among the answers
+    os.dup2(nowhere, 2)
+    requests: queue.Queue[str | None] = queue.Queue()
+    ended = threading.Event()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            requests.put(line)
+        ended.set()
+        requests.put(None)
+        if not finished.wait(_GRACE_S):
+            os._exit(1)
+
+    finished = threading.Event()
+    threading.Thread(target=listen, daemon=True).start()
+    while (line := requests.get()) is not None:
+        answers.write(json.dumps(_answer(line, ended)) + "\n")
+        answers.flush()
+    finished.set()
+
+
+def _answer(line: str, ended: threading.Event) -> dict[str, object]:
+    from .job import do
+
+    try:
+        do(json.loads(line), ended.is_set)
+    except ConversionError as error:
+        return {"error": " ".join(str(error).split())}
+    except OSError as error:
+        return {"error": f"A file cannot be read or written: {why_refused(error)}."}
+    except MemoryError:
+        return {"error": "There is not enough memory for this scan."}
+    except Exception as error:  # its words may be a patient's, so only its name is told
+        return {"error": f"An unexpected fault: {type(error).__name__}."}
+    return {"done": True}
+
+
+if __name__ == "__main__":
+    main()
