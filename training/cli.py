@@ -143,6 +143,47 @@ def export(config: Config) -> None:
     run(project, console)
 
 
+recogniser = typer.Typer(no_args_is_help=True, help="Make the network that says what kind of scan it is looking at.")
+app.add_typer(recogniser, name="recogniser")
+RecogniserConfig = Annotated[Path, typer.Argument(help="Such as training/recognise/recogniser.yaml.")]
+
+
+@recogniser.command("heads")
+def recogniser_heads(config: RecogniserConfig) -> None:
+    """Make simulated people from label maps."""
+    from training.recognise import command
+    from training.recognise.settings import read_settings
+
+    command.heads(read_settings(config), console)
+
+
+@recogniser.command("train")
+def recogniser_train(config: RecogniserConfig) -> None:
+    """Train on them, from the beginning."""
+    from training.recognise import command
+    from training.recognise.settings import read_settings
+
+    command.learn(read_settings(config), console)
+
+
+@recogniser.command("export")
+def recogniser_export(config: RecogniserConfig) -> None:
+    """Calibrate, and write the folder that the engine reads."""
+    from training.recognise import command
+    from training.recognise.settings import read_settings
+
+    command.export(read_settings(config), console)
+
+
+@recogniser.command("measure")
+def recogniser_measure(config: RecogniserConfig) -> None:
+    """Figures of that folder on simulated heads kept out, and on every real scan."""
+    from training.recognise import command
+    from training.recognise.settings import read_settings
+
+    command.measure(read_settings(config), console)
+
+
 def main() -> None:
     """Run a verb; what the user can put right is said in one line, without a traceback."""
     if ENGINE.is_dir():

@@ -21,7 +21,7 @@ class RegressionLossSettings(Settings):
     """Weights of the parts of the loss, and of the regions within each part. A part with weight 0 is not computed."""
 
     square: float = 0.0
-    """Weight of the mean squared error: what is far off, such as fluid that is dark where it should be bright, is learnt first."""
+    """Weight of the mean squared error: what is far off, as fluid that is dark on a T2, is learnt first."""
     edge: float = 0.5
     """Weight of the difference of in-plane gradients."""
     slice: float = 0.5

@@ -114,6 +114,7 @@ def arguments(request: Request, paths: Mapping[Modality, Path], mask: Path | Non
         words = ["convert", str(scan), "--from", first.value, "--to", request.target.value]
         words += ["--out", str(folder / "volume.mha")]
         words += ["--uncertainty", str(folder / "uncertainty.mha")] if request.uncertainty else []
+        words += ["--force"] if request.force else []
         words += ["--segmentation", str(folder / "segmentation.mha")] if request.segmentation else []
     for modality, path in further:
         words += ["--input", f"{modality.value}={path}"]

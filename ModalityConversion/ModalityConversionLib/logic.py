@@ -31,6 +31,7 @@ def convert(
     segment: str = "",
     device: str = "auto",
     uncertainty: bool = False,
+    force: bool = False,
     segmentation: bool = False,
     output: slicer.vtkMRMLScalarVolumeNode | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -56,6 +57,7 @@ def convert(
             segment=segment,
             device=device,
             uncertainty=uncertainty,
+            force=force,
             segmentation=segmentation,
             output=output,
         )

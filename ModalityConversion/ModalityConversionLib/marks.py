@@ -49,6 +49,7 @@ def mark(
         "NotForDiagnosis": "1",
         "Notice": report.get("notice", ""),
         "Caution": report.get("caution") or "",
+        "Forced": "1" if report.get("forced") else "0",
         "Content": content,
         "Modality": report.get("modality", ""),
         "SourceModality": " ".join(report.get("source", {}).get("modality", [])),

@@ -190,6 +190,7 @@ class Panel(VTKObservationMixin):
             segment=self.options.segment,
             device=self.options.device,
             uncertainty=self.options.wants_uncertainty,
+            force=parameters.force,
             segmentation=self.options.wants_segmentation,
             output=parameters.outputVolume,
         )

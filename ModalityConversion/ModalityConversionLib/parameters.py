@@ -19,6 +19,7 @@ class Parameters:
     maskSegment - The segment, where the mask is a segmentation.
     device - auto, cpu, cuda:0, ...
     uncertainty - Whether to make the uncertainty map too.
+    force - Whether to convert what the model was not made for, too.
     segmentation - Whether to outline the tumor too.
     outputVolume - The volume to fill; None: a new one.
     referenceVolume - A real scan of the target modality, to compare with.
@@ -38,6 +39,7 @@ class Parameters:
     maskSegment: str = ""
     device: str = "auto"
     uncertainty: bool = True
+    force: bool = False
     segmentation: bool = False
     outputVolume: vtkMRMLScalarVolumeNode
     referenceVolume: vtkMRMLScalarVolumeNode

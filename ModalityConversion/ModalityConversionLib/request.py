@@ -32,6 +32,8 @@ class Request:
     segment: str = ""
     device: str = "auto"
     uncertainty: bool = False
+    force: bool = False
+    """Convert what the model's gate refuses; the result says so."""
     segmentation: bool = False
     output: slicer.vtkMRMLScalarVolumeNode | None = None
     """The volume to fill; None: a new one."""

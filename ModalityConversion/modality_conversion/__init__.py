@@ -15,6 +15,7 @@ from .convert import Conversion, convert
 from .errors import Cancelled, ConversionError
 from .image_io import read_image, write_image
 from .modality import Modality
+from .recognise import Recognition, recognise
 from .segment import Segmentation, segment
 from .version import __version__
 
@@ -25,10 +26,12 @@ __all__ = [
     "Conversion",
     "ConversionError",
     "Modality",
+    "Recognition",
     "Segmentation",
     "__version__",
     "convert",
     "read_image",
+    "recognise",
     "segment",
     "write_image",
 ]

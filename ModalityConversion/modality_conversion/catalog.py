@@ -15,6 +15,8 @@ from .modality import Modality
 
 MODELS_VARIABLE = "MODALITY_CONVERSION_MODELS"
 """Environment variable: further model folders, separated as in PATH."""
+RECOGNISER_FILE = "configs/recogniser.json"
+"""What makes a folder the recogniser (`recognise_network`), which is no model: it converts nothing."""
 
 
 def bundled_models_dir() -> Path:
@@ -181,6 +183,8 @@ class Catalog:
 def _looks_like_one(folder: Path) -> bool:
     """Whether to list a folder: it has a declaration, or weights that want one."""
     try:
+        if (folder / RECOGNISER_FILE).is_file():
+            return False
         return is_bundle(folder) or (folder / "models").is_dir() or (folder / "configs").is_dir()
     except OSError:  # not ours to look into; listed, so that the user learns of it
         return True

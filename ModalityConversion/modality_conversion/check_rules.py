@@ -199,6 +199,27 @@ def _mask_inputs_need_a_mask(inputs: Any, mask: Any) -> Found:
             yield ("inputs", number, "role"), "the network is fed a mask, but `mask.use` is none", remedy
 
 
+# --- the input gate ---------------------------------------------------------------------------------------------------
+
+
+@rule
+def _gate_suits_the_sources(gate: Any, sources: Any) -> Found:
+    if gate is None:
+        return
+    if gate.anatomy == "head":
+        for number, source in enumerate(sources):
+            if source.anatomy not in ("head", "brain", "any"):
+                what = f"made for the {source.anatomy}, but the gate lets only heads in"
+                yield ("sources", number, "anatomy"), what, "set `gate.anatomy` to any, or correct the anatomy"
+    elif gate.orientation == "upright":
+        what = "only a head can be told to be upright, and `gate.anatomy` is any"
+        yield ("gate", "orientation"), what, "set `gate.anatomy` to head, or remove it", "warning"
+    strangers = [source.modality.value for source in sources if source.modality == "PET"]
+    if strangers and (gate.mismatch.warn is not None or gate.mismatch.refuse is not None):
+        what = "the recogniser does not know PET, so a scan given as one is not compared with it"
+        yield ("gate", "mismatch"), what, "nothing, if the other sources are enough", "warning"
+
+
 # --- operations -------------------------------------------------------------------------------------------------------
 
 

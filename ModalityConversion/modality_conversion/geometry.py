@@ -35,7 +35,7 @@ def plan_grid(image: sitk.Image, array: np.ndarray, geometry: Geometry) -> tuple
     Raises ConversionError for a grid that no memory would hold.
     """
     steps: list[Reorient | Resample | Crop | Pad] = []
-    reorient = _reorient(image.GetDirection(), geometry)
+    reorient = reorientation(image.GetDirection(), geometry.axcodes, geometry.array_order)
     spacing = tuple(image.GetSpacing()[2 - axis] for axis in reorient.order)
 
     def take(step: Reorient | Resample | Crop | Pad) -> None:
@@ -82,13 +82,13 @@ def axis_codes(direction: Sequence[float]) -> str:
     return "".join(letters[w, 1 if matrix[w, a] >= 0 else -1] for a, w in enumerate(worlds))
 
 
-def _reorient(direction: Sequence[float], geometry: Geometry) -> Reorient:
-    """From the stored array, (k, j, i), to the declared orientation and array order."""
+def reorientation(direction: Sequence[float], axcodes: str | None, array_order: str = "kji") -> Reorient:
+    """From the stored array, (k, j, i), to an orientation, `axcodes` in MONAI's letters, and array order; None: as stored."""
     stored = [_LPS[letter] for letter in axis_codes(direction)]
-    wanted = [_LPS[letter] for letter in geometry.axcodes] if geometry.axcodes else stored
+    wanted = [_LPS[letter] for letter in axcodes] if axcodes else stored
     source = [next(a for a, (world, _) in enumerate(stored) if world == w) for w, _ in wanted]
     flipped = [stored[a][1] != sign for a, (_, sign) in zip(source, wanted)]
-    if geometry.array_order == "kji":
+    if array_order == "kji":
         source, flipped = source[::-1], flipped[::-1]
     order = (2 - source[0], 2 - source[1], 2 - source[2])
     return Reorient(order, tuple(axis for axis, flip in enumerate(flipped) if flip))

@@ -124,13 +124,14 @@ def header_fields(report: Mapping[str, Any]) -> dict[str, str]:
         names = "; ".join(f"{label['value']} {' '.join(label['name'].split())}" for label in report["labels"])
         what, said = "SEGMENTATION", {"content": "segmentation", "labels": names}
     else:
-        what = f"SYNTHETIC {report['modality']}"
+        what = f"SYNTHETIC {report['modality']}{', FORCED' if report.get('forced') else ''}"
         said = {"modality": report["modality"], "units": report["units"]}
     return {
         # The side-car file has the model too; that someone opens a lone NIfTI unwarned is worse than not to know the model.
         "ITK_FileNotes": f"{what}, not for diagnosis; {caution or '{id} {version}'.format(**model)}"[:_NOTES],
         **marks,
         **({"caution": caution} if caution else {}),
+        **({"forced": "YES"} if report.get("forced") else {}),
         **said,
         "source_file": "; ".join(entry["name"] for entry in files),
         "source_sha256": "; ".join(entry["sha256"] for entry in files),

@@ -528,6 +528,74 @@ class Segmentation(Section):
         )
 
 
+# --- the input gate ---------------------------------------------------------------------------------------------------
+
+
+class Limits(Section):
+    """From where on a scan is warned of, and from where on it is refused. null: never."""
+
+    warn: Optional[Annotated[float, Field(ge=0, le=1)]] = None
+    """The conversion is done, and the report says what is unusual."""
+    refuse: Optional[Annotated[float, Field(ge=0, le=1)]] = None
+    """The conversion is done only with `--force`, and the result is marked so."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Limits:
+        if self.warn is not None and self.refuse is not None and self.warn > self.refuse:
+            raise ValueError("`warn` is above `refuse`; what is refused needs no warning: make it the smaller one")
+        return self
+
+
+class SpacingLimits(Section):
+    """Smallest and largest voxel side, of any axis, in mm, beyond which a scan is warned of or refused. null: never."""
+
+    warn: Optional[tuple[PositiveFloat, PositiveFloat]] = Field(None, examples=[[0.4, 5.0]])
+    """Usual voxel sides."""
+    refuse: Optional[tuple[PositiveFloat, PositiveFloat]] = Field(None, examples=[[0.2, 8.0]])
+    """Voxel sides that the model can do anything with."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SpacingLimits:
+        faults = []
+        for name in ("warn", "refuse"):
+            sides = getattr(self, name)
+            if sides is not None and sides[0] >= sides[1]:
+                faults.append(f"the first number of `{name}` is not the smaller one; write [smallest, largest]")
+        if self.warn and self.refuse and not faults:
+            low, high = self.refuse
+            if self.warn[0] < low or self.warn[1] > high:
+                faults.append("`warn` reaches beyond `refuse`; what is refused needs no warning")
+        _raise(faults)
+        return self
+
+
+class Gate(Section):
+    """What a scan must be for this model. The recogniser looks at each scan before a conversion."""
+
+    mismatch: Limits = Limits(warn=0.7, refuse=0.95)
+    """By the probability that a scan is not of the modality it is given as."""
+    anatomy: Literal["any", "head"] = "any"
+    """`head`: what is probably no head is warned of, what is surely none is refused."""
+    skull: Annotated[tuple[Literal["whole", "defaced", "stripped"], ...], Field(min_length=1)] = (
+        "whole",
+        "defaced",
+        "stripped",
+    )
+    """What of the heads that it was trained on was left. A whole head where only `stripped` is listed, or a stripped one
+    where it is not, is refused; a face, or none, that it was not trained on is warned of."""
+    orientation: Literal["any", "upright"] = "any"
+    """`upright`: a head whose top or face surely points elsewhere than its header says is refused."""
+    coverage: Limits = Limits()
+    """By the share of the brain outside the field of view."""
+    spacing: SpacingLimits = SpacingLimits()
+    """By the voxel sides."""
+    unusual: Limits = Limits()
+    """By how unusual a scan looks: the share of the recogniser's held-out scans that lay nearer to those it knows. 1 is
+    further than all of them, by a quarter and more."""
+    trained_on: str = Field("", examples=["Defaced heads of adults with multiple sclerosis."])
+    """What the user should know of the scans it was trained on, in a sentence or two; stands in every report."""
+
+
 class Quality(Section):
     """One measured figure."""
 
@@ -588,8 +656,8 @@ class ConversionSpec(Section):
     """Back into target units. Default: channel 0 as it is."""
     segmentation: Optional[Segmentation] = None
     """For models that segment."""
-    gate: Optional[dict[str, Any]] = None
-    """Reserved for the input gate; not read by this version."""
+    gate: Optional[Gate] = None
+    """What a scan must be; see `convert` in docs/command-line.md. null: no gate."""
     calibration: Optional[dict[str, Any]] = None
     """Reserved for calibrated intervals; not read by this version."""
     quality: tuple[Quality, ...] = ()

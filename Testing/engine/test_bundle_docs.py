@@ -42,6 +42,9 @@ SECTIONS = (
     ("`segmentation.labels[]`", schema.Label),
     ("`segmentation.labels[].terminology`", schema.Terminology),
     ("A coded term", schema.Code),
+    ("`gate`", schema.Gate),
+    ("`gate.mismatch`, `gate.coverage`, `gate.unusual`", schema.Limits),
+    ("`gate.spacing`", schema.SpacingLimits),
     ("`quality[]`", schema.Quality),
 )
 OPS = (

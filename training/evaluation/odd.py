@@ -45,7 +45,8 @@ def _one(
 ) -> Iterator[dict[str, Any]]:
     usual = sitk.DICOMOrient(image, "RAS")
     shown = _display_grid(usual)
-    lines, first = [], {}
+    lines: list[list[Cell]] = []
+    first: dict[Modality, sitk.Image] = {}
     for name, change in CHANGES.items():
         scan = change(usual, source)
         line = [_cell(name, scan, shown, source)]
@@ -81,7 +82,7 @@ def _cell(title: str, image: sitk.Image, grid: sitk.Image, modality: Modality) -
     values = _on(grid, image)
     known = values[np.isfinite(values)]
     low, high = HU_SHOWN if modality is Modality.CT else np.percentile(known, (1, 99.5))
-    grey = np.nan_to_num(np.clip((values - low) / max(high - low, 1e-6), 0, 1), nan=0.25)
+    grey: NDArray[np.float32] = np.nan_to_num(np.clip((values - low) / max(high - low, 1e-6), 0, 1), nan=0.25)
     depth, _, width = grey.shape
     return title, grey[int(0.55 * depth)], grey[:, :, int(0.56 * width)]
 

@@ -180,6 +180,7 @@ def _conversion(
         "weights": [{"path": ONNX, "format": "onnx", "sha256": sha256_of(file), "size": file.stat().st_size}],
         **declared,
         "targets": targets,
+        **({"gate": settings.gate.model_dump(mode="json", exclude_unset=True)} if settings.gate else {}),
         "quality": quality,
     }
 

@@ -3,12 +3,14 @@
 How the network is fed, its sources and its targets are the recipe's to declare.
 """
 
+import json
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from modality_conversion.modality import Modality
+from modality_conversion.schema import Gate
 from training.config import Settings
 
 Reduced = Literal["float16", "int8"]
@@ -62,10 +64,18 @@ class ExportSettings(Settings):
     """Folder of packed training cases, from which int8 learns the range of every layer. Never test cases."""
     calibration_tiles: int = Field(48, gt=0)
     """How many tiles of them are looked at."""
+    gate: Gate | None = None
+    """What a scan must be for the model, as `gate` of `conversion.json` says it. None: no gate."""
     pictures: bool = True
     """Put the worst case of each group of directions, as a picture, beside the card."""
     docs_kilobytes: int = Field(1500, ge=100)
     """The bundle's `docs` folder, pictures and all, is kept below this."""
+
+    @field_validator("gate", mode="before")
+    @classmethod
+    def _as_declared(cls, value: object) -> object:
+        """The engine reads its sections strictly, as JSON."""
+        return Gate.model_validate_json(json.dumps(value)) if isinstance(value, dict) else value
 
     @field_validator("folder")
     @classmethod

@@ -14,8 +14,9 @@ from ..catalog import Catalog
 from ..convert import Conversion, convert
 from ..errors import ConversionError
 from ..foreground import foreground
+from ..gate_pass import add_to_report, pass_gate
 from ..image_io import read_image, save_image, save_json, scan_hash
-from ..modality import sidecar_path
+from ..modality import Modality, sidecar_path
 from ..report import header_fields
 from .store import MANIFEST, flush_all
 
@@ -35,10 +36,13 @@ def do(request: Mapping[str, Any], cancel: Callable[[], bool]) -> None:
     else:
         image, name, sha256 = read_image(source), source.name, scan_hash(source)
     mask = read_image(request["mask"]) if request["mask"] else None
+    notes: list[str] = []
+    verdict = pass_gate({Modality(modality): image}, bundle.spec, force=False, notes=notes)
     result = convert(
         {modality: image}, bundle, target=request["target"], device=request["device"], mask=mask, cancel=cancel
     )
     report = result.report
+    add_to_report(report, verdict, force=False, notes=notes)
     report["source"]["files"] = [{"modality": modality, "name": name, "sha256": sha256}]
     if scan is not None:
         report["warnings"][:0] = scan.volume.notes
@@ -102,7 +106,6 @@ def features(image: sitk.Image, result: Conversion) -> dict[str, float]:
 def _picture(path: Path, image: sitk.Image, modality: str, result: Conversion) -> bool:
     """Draw the case; False where matplotlib is missing, or nothing can be drawn of such a scan."""
     from ..figure import save_conversion_figure
-    from ..modality import Modality
 
     try:
         save_conversion_figure(path, image, Modality(modality), result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import batch, bench, compare, convert, devices, models, segment, series
+from . import batch, bench, compare, convert, devices, models, recognise, segment, series
 
 app = typer.Typer(
     help="Convert CT, T1, T2 and FLAIR scans into one another, and segment them. No result is for diagnosis.",
@@ -16,6 +16,7 @@ app.command("convert")(convert.convert)
 app.command("segment")(segment.segment)
 app.command("series")(series.series)
 app.command("batch")(batch.batch)
+app.command("recognise")(recognise.recognise_scan)
 app.add_typer(models.app, name="models")
 app.command("compare")(compare.compare)
 app.command("bench")(bench.bench)

@@ -13,6 +13,7 @@ from ..bundle import Bundle
 from ..catalog import Catalog
 from ..dicom import DicomVolume
 from ..errors import Cancelled, ConversionError
+from ..gate_pass import add_to_report, pass_gate
 from ..modality import Modality
 from ..progress import Progress
 from ..sources import why_unfit
@@ -58,6 +59,9 @@ def convert(
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as JSON here too.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Write a picture (PNG) of the scan and the result.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Convert what the model's gate refuses, too; the result is marked so.")
+    ] = False,
     progress: options.Progress = ProgressStyle.bar,
     stop_with_parent: options.StopWithParent = False,
 ) -> None:
@@ -67,7 +71,8 @@ def convert(
     if segmentation_model and not segmentation:
         raise typer.BadParameter("Say with --segmentation where the labels go.", param_hint="--segmentation-model")
     with shown(progress) as tell, stop_on_signal() as asked_to_stop, ended_with_parent(stop_with_parent, progress):
-        files = named.files(partial(_tell_of_reading, tell), asked_to_stop)
+        notes: list[str] = []
+        files = named.files(partial(_tell_of_reading, tell), asked_to_stop, notes)
         volumes = {"--out": out, **({"--segmentation": segmentation} if segmentation else {})}
         is_dicom = isinstance(next(iter(files.values())), DicomVolume)
         check_dicom(out, (uncertainty, segmentation), is_dicom, target)
@@ -81,6 +86,7 @@ def convert(
 
         tell(Progress("read", 0, 1, None))
         scans = Scans.read(files, mask, partial(_tell_of_reading, tell), asked_to_stop)
+        verdict = pass_gate(scans.images, bundle.spec, force, notes)
         tell(Progress("read", 1, 1, None))
 
         from ..convert import convert as run
@@ -97,6 +103,7 @@ def convert(
         )
         conversion.report["source"]["files"] = scans.account
         conversion.report["warnings"][:0] = scans.notes
+        add_to_report(conversion.report, verdict, force, notes)
         labels = None
         if labeller is not None:
             from ..segment import segment

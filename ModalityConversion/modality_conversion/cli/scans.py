@@ -16,12 +16,14 @@ from ..dicom import DicomScan, DicomVolume, choose, find_volumes, is_dicom, read
 from ..errors import ConversionError
 from ..image_io import read_image, scan_hash
 from ..modality import Modality, recognise_file
+from ..recognise import recognise
 from ..sources import why_unfit
 from . import options
 from .console import libraries_silenced
 
 From = Annotated[
-    str | None, typer.Option("--from", help="What the scan is; else read from the side-car or the file name.")
+    str | None,
+    typer.Option("--from", help="What the scan is; else read from the side-car, the file name, or the image itself."),
 ]
 Others = Annotated[
     list[str] | None, typer.Option("--input", help="A further scan, as T2=FILE. May be given several times.")
@@ -53,18 +55,22 @@ class Named:
         return cls(scan, declared, tuple(_further(text) for text in others or ()), series)
 
     def files(
-        self, tell: Tell = lambda done, total: None, cancel: Callable[[], bool] = lambda: False
+        self,
+        tell: Tell = lambda done, total: None,
+        cancel: Callable[[], bool] = lambda: False,
+        notes: list[str] | None = None,
     ) -> dict[Modality, Given]:
         """Every scan by its modality, the main one first. Raises ConversionError when two are called the same.
 
-        Folders are looked through for DICOM series; `tell` hears how far that has come.
+        Folders are looked through for DICOM series; `tell` hears how far that has come. `notes` gets a line where the
+        modality was read off the image.
         """
 
         def given(path: Path, series: str | None, modality: Modality | None) -> Given:
             return choose(find_volumes(path, tell, cancel), series, modality) if is_dicom(path) else path
 
         main = given(self.scan, self.series, self.declared)
-        files = {self.declared or _recognised(main): main}
+        files = {self.declared or _recognised(main, [] if notes is None else notes): main}
         for modality, path in self.further:
             if modality in files:
                 raise ConversionError(
@@ -91,7 +97,8 @@ def read_paths(files: Mapping[Modality, Given], *others: Path | None) -> list[Pa
     return [*paths, *filter(None, others)]
 
 
-def _recognised(path: Given) -> Modality:
+def _recognised(path: Given, notes: list[str]) -> Modality:
+    """What tags, a file or its image say it is. Raises ConversionError where none does."""
     if isinstance(path, DicomVolume):
         said = path.found
         if said.modality is None:
@@ -101,9 +108,24 @@ def _recognised(path: Given) -> Modality:
     if not path.exists():
         read_image(path)  # says what is wrong with the path, which matters more than the modality
     found = recognise_file(path)
-    if found is None:
-        raise ConversionError(f"{path.name} does not say what kind of scan it is. Say so, for example with --from T1.")
-    return found[0]
+    if found is not None:
+        return found[0]
+    silent = f"{path.name} does not say what kind of scan it is"
+    say = "Say so, for example with --from T1."
+    with libraries_silenced():
+        image = read_image(path)
+    try:
+        seen = recognise(image)
+    except ConversionError:  # a recogniser that is missing or damaged; the user can do without
+        raise ConversionError(f"{silent}. {say}") from None
+    if seen.modality is None:
+        looks = "looks like none that this tool knows" if seen.known else "cannot be recognised"
+        raise ConversionError(f"{silent}, and the image {looks}. {say}")
+    notes.append(
+        f"{path.name} does not say what kind of scan it is; by its image it was taken for {seen.modality} "
+        f"({seen.confidence:.0%} sure)."
+    )
+    return seen.modality
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..report import NOTICE
 from ..version import __version__
 from .frame import Frame, text
 from .library import pydicom, quiet
@@ -158,7 +157,7 @@ def derivation(report: Mapping[str, Any]) -> str:
     made = f"Synthetic {report['modality']}" if "modality" in report else "Labels"
     words = (
         f"{made} made from {sources} by the model {_model(report)} (SHA-256 {report['model']['sha256']}) "
-        f"with {MAKER} {report['engine_version']}. {NOTICE if 'modality' in report else report['notice']}"
+        f"with {MAKER} {report['engine_version']}. {report['notice']}"
     )
     return words[:1024]
 

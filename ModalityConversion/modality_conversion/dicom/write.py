@@ -16,7 +16,6 @@ import SimpleITK as sitk
 
 from ..errors import Cancelled, ConversionError
 from ..modality import Modality
-from ..report import NOTICE
 from .derived import algorithm, common, decimals, derivation, header_of, references
 from .library import pydicom, quiet
 from .read import DicomScan
@@ -111,7 +110,7 @@ def _base(scan: DicomScan, report: Mapping[str, Any], target: Modality, slope: f
     dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if is_ct else "OTHER"]
     dataset.DerivationDescription = derivation(report)
     dataset.DerivationAlgorithmSequence = [algorithm(report)]
-    dataset.ImageComments = NOTICE
+    dataset.ImageComments = report["notice"]
     dataset.AcquisitionNumber = None
     _grid(dataset, scan)
     _pixels(dataset, scan, is_ct, slope, intercept)
