@@ -184,6 +184,18 @@ def recogniser_measure(config: RecogniserConfig) -> None:
     command.measure(read_settings(config), console)
 
 
+@app.command()
+def calibrate(config: Config) -> None:
+    """Take intervals of stated coverage from held-out cases, and write them into the exported bundle."""
+    from training.project import read_project
+
+    project = read_project(config)
+    project.need("calibrate", "export")
+    from training.evaluation.command import run_calibrate
+
+    run_calibrate(project, console)
+
+
 def main() -> None:
     """Run a verb; what the user can put right is said in one line, without a traceback."""
     if ENGINE.is_dir():

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from training.config import ConfigError, Settings, check, read_yaml
 from training.data.settings import DataSettings
-from training.evaluation.settings import EvaluateSettings
+from training.evaluation.settings import CalibrateSettings, EvaluateSettings
 from training.export.settings import ExportSettings
 from training.qc.settings import QcSettings
 from training.recipes import make_recipe
@@ -44,6 +44,8 @@ class Project(Settings):
     """The figures."""
     export: ExportSettings | None = None
     """The bundle."""
+    calibrate: CalibrateSettings | None = None
+    """Its intervals."""
 
     def make_recipe(self) -> Recipe:
         """The recipe, its options checked."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .check_words import Fault, in_spec
+from .tissues import tissue_names
 
 Found = Iterator[tuple[Any, ...]]
 _RULES: list[Callable[..., Found]] = []
@@ -455,3 +456,55 @@ def _channels_differ(output: Any) -> Found:
     if output.uncertainty is not None and output.uncertainty.channel == output.channel:
         what = f"channel {output.channel} is the image and its uncertainty"
         yield ("output", "uncertainty", "channel"), what, "give the number of the channel that holds the uncertainty"
+
+
+# --- calibrated intervals ---------------------------------------------------------------------------------------------
+
+
+@rule
+def _intervals_need_a_spread(calibration: Any, output: Any) -> Found:
+    if calibration is not None and output.uncertainty is None:
+        remedy = "declare the network's `output.uncertainty`, or remove `calibration`"
+        yield ("calibration",), "an interval is a multiple of the standard deviation, but the model gives none", remedy
+
+
+@rule
+def _factors_are_of_this_model(calibration: Any, sources: Any, targets: Any) -> Found:
+    taken = {source.modality for source in sources}
+    for number, entry in enumerate(calibration.factors if calibration else ()):
+        place = ("calibration", "factors", number)
+        if entry.target not in targets:
+            made = ", ".join(targets) or "no image"
+            yield (
+                (*place, "target"),
+                f"the model does not make {entry.target.value}; it makes {made}",
+                "remove the entry",
+            )
+        if entry.source is not None and entry.source not in taken:
+            what = f"the model does not take {entry.source.value}; it takes {', '.join(m.value for m in taken)}"
+            yield (*place, "source"), what, "remove the entry"
+        fitting = tissue_names(entry.target)
+        if entry.tissue not in fitting:
+            what = f"`{entry.tissue}` is not told apart on {entry.target.value}"
+            yield (*place, "tissue"), what, f"use one of {', '.join(fitting)}"
+
+
+@rule
+def _one_factor_each(calibration: Any) -> Found:
+    factors = calibration.factors if calibration else ()
+    for (source, target, tissue), count in Counter((f.source, f.target, f.tissue) for f in factors).items():
+        if count > 1:
+            said = f"{source.value if source else 'any source'} to {target.value}, {tissue}"
+            yield ("calibration", "factors"), f"{count} entries are for {said}", "leave one of them"
+
+
+@rule
+def _no_tissue_without_a_factor(calibration: Any, targets: Any) -> Found:
+    factors = [factor for factor in calibration.factors if factor.target in targets] if calibration else []
+    for source, target in dict.fromkeys((f.source, f.target) for f in factors):
+        there = {f.tissue for f in factors if f.target == target and f.source in (None, source)}
+        missing = [name for name in tissue_names(target) if name not in there]
+        if missing:
+            said = f"{source.value if source else 'any source'} to {target.value} has none for {', '.join(missing)}"
+            remedy = "calibrate on cases that have it; the widest of the others is used there"
+            yield ("calibration", "factors"), said, remedy, "warning"

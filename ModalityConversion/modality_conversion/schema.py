@@ -20,6 +20,17 @@ from .modality import Modality
 Interpolation = Literal["linear", "area", "nearest", "bspline"]
 Scope = Literal["all", "mask", "foreground"]
 Stage = Literal["native", "grid", "tile"]
+TissueName = Literal[
+    "air",
+    "soft_tissue",
+    "bone",
+    "dark_deep",
+    "middle_deep",
+    "bright_deep",
+    "dark_outer",
+    "middle_outer",
+    "bright_outer",
+]
 # None in a triple leaves that axis as it is.
 SizeTriple = tuple[Optional[PositiveInt], Optional[PositiveInt], Optional[PositiveInt]]
 SpacingTriple = tuple[Optional[PositiveFloat], Optional[PositiveFloat], Optional[PositiveFloat]]
@@ -596,6 +607,38 @@ class Gate(Section):
     """What the user should know of the scans it was trained on, in a sentence or two; stands in every report."""
 
 
+class IntervalFactor(Section):
+    """How wide the interval is in one tissue of one conversion."""
+
+    source: Optional[Modality] = None
+    """Converted from. null: any source without an entry of its own."""
+    target: Modality
+    """Converted to."""
+    tissue: TissueName = Field(examples=["bone"])
+    """Where, as told from the synthetic scan itself. CT and CBCT have `air`, `soft_tissue`, `bone`; other targets have
+    `dark`, `middle`, `bright`, each `deep` in the head or `outer`; see `tissues.py`."""
+    factor: PositiveFloat = Field(examples=[1.8])
+    """The interval reaches this many standard deviations to either side."""
+    floor: Annotated[float, Field(ge=0)] = 0.0
+    """Smallest standard deviation that is believed, in target units."""
+    cases: PositiveInt = Field(examples=[24])
+    """How many held-out cases the factor was taken from."""
+    measured: Optional[Annotated[float, Field(ge=0, le=1, examples=[0.9])]] = None
+    """Share of voxels whose truth lay within the interval, on cases that the factor was not taken from. null: not
+    measured."""
+
+
+class Calibration(Section):
+    """Intervals that hold the truth as often as they say: split conformal prediction (Angelopoulos and Bates 2023)."""
+
+    coverage: Annotated[float, Field(gt=0, lt=1, examples=[0.9])]
+    """Share of voxels whose true value the interval is to hold."""
+    factors: Annotated[tuple[IntervalFactor, ...], Field(min_length=1)]
+    """One for each source, target and tissue."""
+    data: Annotated[str, Field(min_length=1, examples=["simulated heads, 24 cases of 2 label maps"])]
+    """On what it was calibrated; the coverage is promised for the like of it alone."""
+
+
 class Quality(Section):
     """One measured figure."""
 
@@ -658,8 +701,8 @@ class ConversionSpec(Section):
     """For models that segment."""
     gate: Optional[Gate] = None
     """What a scan must be; see `convert` in docs/command-line.md. null: no gate."""
-    calibration: Optional[dict[str, Any]] = None
-    """Reserved for calibrated intervals; not read by this version."""
+    calibration: Optional[Calibration] = None
+    """Calibrated intervals, from held-out data. null: the standard deviation is all that is known."""
     quality: tuple[Quality, ...] = ()
     """Measured figures."""
 

@@ -24,11 +24,15 @@ class Outcome:
 Runner = Callable[..., Outcome]
 
 
-def started(*arguments: object, **options: object) -> subprocess.Popen:
-    """The command line in a process of its own, its standard output and error in pipes, as text."""
+def started(*arguments: object, covered: bool = True, **options: object) -> subprocess.Popen:
+    """The command line in a process of its own, its standard output and error in pipes, as text.
+
+    Not `covered`: coverage is not measured in it, and so writes no file of its own when it ends.
+    """
+    environment = {name: value for name, value in os.environ.items() if covered or not name.startswith("COV")}
     return subprocess.Popen(
         [sys.executable, "-m", "modality_conversion.cli", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": PACKAGE},
+        env={**environment, "PYTHONPATH": PACKAGE},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

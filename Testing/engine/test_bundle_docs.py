@@ -45,6 +45,8 @@ SECTIONS = (
     ("`gate`", schema.Gate),
     ("`gate.mismatch`, `gate.coverage`, `gate.unusual`", schema.Limits),
     ("`gate.spacing`", schema.SpacingLimits),
+    ("`calibration`", schema.Calibration),
+    ("`calibration.factors[]`", schema.IntervalFactor),
     ("`quality[]`", schema.Quality),
 )
 OPS = (

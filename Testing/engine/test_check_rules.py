@@ -25,6 +25,19 @@ LABEL = {
 SEGMENTATION = {"labels": [LABEL]}
 
 
+SPREAD = {"uncertainty": {"channel": 1, "kind": "scale"}}
+CT_WITH_SPREAD = {"targets": {"CT": CT}, "output": SPREAD}
+
+
+BONE = {"target": "CT", "tissue": "bone", "factor": 2.0, "cases": 3}
+
+
+def interval(*more: dict[str, Any]) -> dict[str, Any]:
+    """A calibration for CT that is right, and further factors: that for bone, changed."""
+    right = [{**BONE, "tissue": tissue} for tissue in ("air", "soft_tissue", "bone")]
+    return {"coverage": 0.9, "data": "three heads", "factors": [*right, *({**BONE, **one} for one in more)]}
+
+
 def faults(**overrides: Any) -> list[Fault]:
     _, sections, _ = read_spec(spec_fields(**{"weights": [WEIGHTS], **overrides}))
     return rule_faults(sections)
@@ -69,6 +82,21 @@ def faults(**overrides: Any) -> list[Fault]:
         ({"output": {"ops": [{"op": "exp", "modalities": ["T1"]}]}}, "output.ops[0].modalities", "error"),
         ({"ops": [{"op": "exp", "stage": "tile"}, {"op": "exp"}]}, "ops[1].stage", "warning"),
         ({"output": {"ops": [{"op": "exp"}, {"op": "exp", "stage": "tile"}]}}, "output.ops[1].stage", "warning"),
+        # intervals
+        ({"calibration": interval(), "targets": {"CT": CT}}, "calibration", "error"),
+        (
+            {"calibration": interval({"target": "T2", "tissue": "dark_deep"}), **CT_WITH_SPREAD},
+            "calibration.factors[3].target",
+            "error",
+        ),
+        ({"calibration": interval({"source": "PD"}), **CT_WITH_SPREAD}, "calibration.factors[3].source", "error"),
+        (
+            {"calibration": interval({"tissue": "dark_deep"}), **CT_WITH_SPREAD},
+            "calibration.factors[3].tissue",
+            "error",
+        ),
+        ({"calibration": interval({}), **CT_WITH_SPREAD}, "calibration.factors", "error"),
+        ({"calibration": {**interval(), "factors": [BONE]}, **CT_WITH_SPREAD}, "calibration.factors", "warning"),
         # what goes in
         ({"inputs": [{"role": "constant", "value": 1}]}, "inputs", "error"),
         ({"inputs": [{"name": "a", "modality": "T1"}, {"name": "b", "modality": "T1"}]}, "inputs", "error"),

@@ -175,6 +175,7 @@ def test_a_full_disk_leaves_neither_a_series_nor_a_part_of_it(tmp_path: Path, mo
     process = started(
         *("convert", study, "--to", "T2", "--out", tmp_path / "out", "--uncertainty", tmp_path / "map.dcm"),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)),
+        covered=False,
     )
     _, said = process.communicate(timeout=120)
     assert process.returncode == 1, said

@@ -60,6 +60,8 @@ class TestCase:
     """A person, not a simulated head."""
     whole_head: bool
     """Not stripped down to the brain."""
+    person: str = ""
+    """Whom it shows, as the split names people; empty: nobody else is in any other case."""
 
 
 def packed_cases(folder: Path, most: int | None = None) -> Iterator[TestCase]:
@@ -90,15 +92,16 @@ def _from_packed(case: PackedCase) -> TestCase:
 
     return TestCase(
         name=case.name,
-        scans={name: image(_as_scanned(array, name)) for name, array in case.sources.items()},
+        scans={name: image(as_scanned(array, name)) for name, array in case.sources.items()},
         truths={name: image(np.float32(TARGET_SCALE[name]) * array) for name, array in case.targets.items()},
         regions=image(np.asarray(case.region)),
         real=case.about["origin"] != "simulated",
         whole_head=bool(case.about["whole_head"]),
+        person=case.person,
     )
 
 
-def _as_scanned(array: NDArray[np.float16], modality: Modality) -> NDArray[np.float32]:
+def as_scanned(array: NDArray[np.float16], modality: Modality) -> NDArray[np.float32]:
     """A source on the network's scale, back in the units of a scan: HU for CT; an MR has no units and stays.
 
     The engine scales a packed MR once more by its percentiles, which changes nothing, as both ends are there already.

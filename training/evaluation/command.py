@@ -1,4 +1,4 @@
-"""The verb `evaluate`."""
+"""The verbs `evaluate` and `calibrate`."""
 
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -11,6 +11,7 @@ from modality_conversion.bundle import Bundle, is_bundle
 from modality_conversion.errors import InvalidBundle
 from training.config import ConfigError
 from training.data.split import read_split
+from training.evaluation.calibrate import FILE, calibrate, write_calibration
 from training.evaluation.cases import TestCase, packed_cases
 from training.evaluation.odd import odd
 from training.evaluation.run import evaluate
@@ -55,6 +56,33 @@ def run_odd(project: Project, console: Console) -> None:
         settings.folder / "odd",
         lambda text: console.print(text, markup=False),
     )
+
+
+def run_calibrate(project: Project, console: Console) -> None:
+    """Take the intervals of the exported bundle from held-out cases, and write them into its declaration."""
+    settings = project.calibrate
+    if settings is None or project.export is None:
+        raise ConfigError("The configuration has no section `calibrate` and `export`.")
+    if not settings.cases:
+        raise ConfigError("The section `calibrate` names no `cases`.")
+    if not is_bundle(project.export.folder):
+        raise ConfigError(f"There is no bundle in {project.export.folder}. Run `python -m training export` first.")
+    try:
+        bundle = Bundle.load(project.export.folder)
+    except InvalidBundle as error:
+        raise ConfigError(str(error)) from error
+
+    def tell(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
+    cases = chain.from_iterable(packed_cases(folder, settings.most) for folder in settings.cases)
+    content = calibrate(bundle, cases, settings, tell)
+    for warning in write_calibration(bundle, content, settings.folder):
+        tell(f"Warning: {warning}")
+    for row in content["calibration"]["factors"]:
+        measured = "not measured" if row["measured"] is None else f"covers {row['measured']:.1%} of people left out"
+        tell(f"{row['source']}->{row['target']}, {row['tissue']}: {row['factor']:.2f} standard deviations, {measured}")
+    tell(f"Report: {settings.folder / FILE}; the factors stand in {bundle.path / 'configs' / 'conversion.json'}")
 
 
 def bundles(project: Project) -> list[Bundle]:

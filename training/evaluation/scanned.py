@@ -52,6 +52,7 @@ def _read(case: CaseFiles, source: Source, warn: Callable[[str], None]) -> TestC
         regions=_regions(case, scans, stripped, source, warn),
         real=case.origin != "simulated",
         whole_head=not stripped,
+        person=case.person,
     )
 
 

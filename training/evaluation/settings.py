@@ -61,3 +61,35 @@ class EvaluateSettings(Settings):
         for text in value:
             Direction.parse(text)
         return value
+
+
+class CalibrateSettings(Settings):
+    """From which held-out cases the intervals of the exported bundle are taken. See `calibrate.py`."""
+
+    folder: Path
+    """Folder for `calibration.json`."""
+    cases: tuple[Path, ...]
+    """Folders of packed cases that the weights never saw; best of several people or heads."""
+    coverage: float = Field(0.9, gt=0, lt=1)
+    """Share of voxels that the interval is to hold."""
+    directions: tuple[str, ...] = ()
+    """Conversions such as `T1->T2`. Empty: from each single scan to each other one that the bundle makes."""
+    most: int | None = Field(None, gt=0)
+    """At most this many cases of each folder, evenly picked; none: all."""
+    voxels: int = Field(4000, gt=0)
+    """How many voxels of each tissue are drawn from a case."""
+    least_voxels: int = Field(200, gt=0)
+    """A case that shows less of a tissue does not count for it."""
+    data: str = ""
+    """What the bundle says of these cases; empty: how many there are."""
+    device: str = "auto"
+    """Where the network runs."""
+    seed: int = 0
+    """Of the voxels drawn."""
+
+    @field_validator("directions")
+    @classmethod
+    def _readable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            Direction.parse(text)
+        return value

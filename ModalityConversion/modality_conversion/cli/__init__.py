@@ -1,4 +1,4 @@
-"""The command line: `modality-conversion convert | segment | models | compare | bench | devices`."""
+"""The command line: `modality-conversion convert | segment | models | compare | lesions | bench | devices`."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import batch, bench, compare, convert, devices, models, recognise, segment, series
+from . import batch, bench, compare, convert, devices, lesions, models, recognise, segment, series
 
 app = typer.Typer(
     help="Convert CT, T1, T2 and FLAIR scans into one another, and segment them. No result is for diagnosis.",
@@ -19,6 +19,7 @@ app.command("batch")(batch.batch)
 app.command("recognise")(recognise.recognise_scan)
 app.add_typer(models.app, name="models")
 app.command("compare")(compare.compare)
+app.command("lesions")(lesions.lesions)
 app.command("bench")(bench.bench)
 app.command("devices")(devices.devices)
 

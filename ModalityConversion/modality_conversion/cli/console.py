@@ -179,6 +179,15 @@ def announce_labels(report: Mapping[str, Any], out: Path) -> None:
         sys.stdout.write(f"{label['value']:5} {label['name']}: {label['volume_ml']:.2f} mL\n")
 
 
+def announce_trust(report: Mapping[str, Any]) -> None:
+    """Say, a line each, how far the result can be believed: interval, consistency, lesions."""
+    for key in ("interval", "consistency", "lesion_check"):
+        if key in report:
+            sys.stdout.write(f"{report[key]['verdict']}\n")
+            for warning in report[key].get("warnings", ()):
+                sys.stderr.write(f"Note: {warning}\n")
+
+
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)
 

@@ -22,14 +22,17 @@ from .console import (
     ProgressStyle,
     announce,
     announce_labels,
+    announce_trust,
     ended_with_parent,
     json_line,
     libraries_silenced,
     shown,
     stop_on_signal,
 )
+from .lesions import Finder, Known
 from .outputs import Outputs, check_dicom, conversion_writers, write_together
 from .scans import From, Named, Others, Scans, Series, converter, read_paths, segmenter
+from .trust import Trust
 
 
 def convert(
@@ -53,6 +56,20 @@ def convert(
     uncertainty: Annotated[
         Path | None, typer.Option(help="Write one standard deviation, in the target's units.")
     ] = None,
+    interval: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write how far the truth may be: half-widths of the calibrated interval, in the target's units."
+        ),
+    ] = None,
+    consistency: Annotated[
+        Path | None, typer.Option(help="Convert back, and write where that disagrees with the scan.")
+    ] = None,
+    lesion_report: Annotated[
+        Path | None, typer.Option(help="Check whether lesions were kept, and write the page (HTML) here.")
+    ] = None,
+    known: Known = None,
+    finder: Finder = None,
     segmentation: Annotated[Path | None, typer.Option(help="Segment the scan too, and write the label map.")] = None,
     segmentation_model: Annotated[
         str | None, typer.Option(help="The id of a model that segments; else the best that fits.")
@@ -70,23 +87,29 @@ def convert(
     named = Named.of(input, source, other, series)
     if segmentation_model and not segmentation:
         raise typer.BadParameter("Say with --segmentation where the labels go.", param_hint="--segmentation-model")
+    if (known or finder) and not lesion_report:
+        hint = "--lesions" if known else "--finder"
+        raise typer.BadParameter("Say with --lesion-report where the check goes.", param_hint=hint)
     with shown(progress) as tell, stop_on_signal() as asked_to_stop, ended_with_parent(stop_with_parent, progress):
         notes: list[str] = []
         files = named.files(partial(_tell_of_reading, tell), asked_to_stop, notes)
         volumes = {"--out": out, **({"--segmentation": segmentation} if segmentation else {})}
         is_dicom = isinstance(next(iter(files.values())), DicomVolume)
         check_dicom(out, (uncertainty, segmentation), is_dicom, target)
-        outputs = Outputs(volumes, {"--uncertainty": uncertainty}, report, figure, objects=is_dicom, series=is_dicom)
-        outputs.check(read_paths(files, mask))
+        maps = {"--uncertainty": uncertainty, "--interval": interval, "--consistency": consistency}
+        outputs = Outputs(volumes, maps, report, figure, lesion_report, objects=is_dicom, series=is_dicom)
+        outputs.check(read_paths(files, mask, known))
         catalog = options.catalog(models_dir)
         bundle = converter(catalog, list(files), target, model)
         if uncertainty and bundle.spec.output.uncertainty is None:
             raise ConversionError(f"{bundle.spec.id} does not say how sure it is. Leave --uncertainty out.")
+        trust = Trust.of(bundle, catalog, list(files), target, interval, consistency, lesion_report, known, finder)
         labeller = _segmenter(catalog, list(files), segmentation_model) if segmentation else None
 
         tell(Progress("read", 0, 1, None))
         scans = Scans.read(files, mask, partial(_tell_of_reading, tell), asked_to_stop)
         verdict = pass_gate(scans.images, bundle.spec, force, notes)
+        trust.read(next(iter(scans.images.values())))
         tell(Progress("read", 1, 1, None))
 
         from ..convert import convert as run
@@ -97,7 +120,7 @@ def convert(
             target=target,
             device=device,
             mask=scans.mask,
-            uncertainty=uncertainty is not None,
+            uncertainty=uncertainty is not None or trust.needs_spread,
             progress=tell,
             cancel=asked_to_stop,
         )
@@ -120,12 +143,14 @@ def convert(
             )
             labels.report["source"]["files"] = used.account
             conversion.report["segmentation"] = {**labels.report, "output": str(segmentation)}
+        found = trust.look(conversion, scans, device, tell, asked_to_stop)
         tell(Progress("write", 0, 1, None))
         if asked_to_stop():
             raise Cancelled
         modality, image = next(iter(scans.images.items()))
         with libraries_silenced():
-            write_together(conversion_writers(outputs, conversion, image, modality, labels, scans.main_series))
+            writers = conversion_writers(outputs, conversion, image, modality, labels, scans.main_series)
+            write_together([*writers, *found.writers(outputs, conversion.report, scans.account)])
         tell(Progress("write", 1, 1, None))
         if progress is ProgressStyle.json:
             json_line(result={**conversion.report, "output": str(out)})
@@ -133,6 +158,7 @@ def convert(
         announce(conversion.report, out, f"synthetic {target}")
         if labels is not None and segmentation is not None:
             announce_labels(labels.report, segmentation)
+        announce_trust(conversion.report)
 
 
 def _segmenter(catalog: Catalog, given: list[Modality], model: str | None) -> tuple[Bundle, list[Modality]]:

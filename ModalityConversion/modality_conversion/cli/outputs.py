@@ -83,6 +83,8 @@ class Outputs:
     """Volumes without one."""
     report: Path | None = None
     figure: Path | None = None
+    page: Path | None = None
+    """The page of the lesion check."""
     objects: bool = False
     """Whether a volume may be a DICOM file."""
     series: bool = False
@@ -100,10 +102,12 @@ class Outputs:
                 check_new_folder(path)
             elif path:
                 check_output_path(path)
-        for path in filter(None, (*map(sidecar_path, self.volumes.values()), self.report, self.figure)):
+        for path in filter(None, (*map(sidecar_path, self.volumes.values()), self.report, self.figure, self.page)):
             check_folder(path)
         if self.figure and self.figure.suffix.lower() != ".png":
             raise ConversionError(f"{self.figure} is not a picture's name. Let it end in .png.")
+        if self.page and self.page.suffix.lower() not in (".html", ".htm"):
+            raise ConversionError(f"{self.page} is not a page's name. Let it end in .html.")
         taken: dict[Path, str] = {path.resolve(): "one of the scans given" for path in read}
         taken |= {sidecar_path(path).resolve(): "the side-car of a scan given" for path in read}
         for path, what in self._named():
@@ -125,6 +129,7 @@ class Outputs:
         sidecars = [(sidecar_path(path), what) for what, path in self.volumes.items()]
         named = [(path, what) for what, path in self.volumes.items()] + sidecars
         optional = [*((path, what) for what, path in self.bare.items()), (self.figure, "--figure")]
+        optional.append((self.page, "--lesion-report"))
         if self.report not in [path for path, _ in sidecars[:1]]:
             optional.append((self.report, "--report"))
         return named + [(path, what) for path, what in optional if path]

@@ -1,0 +1,128 @@
+"""Intervals from held-out cases: the right factor, coverage on people left out, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from formula_models import formula_bundle, head_regions, head_values
+from modality_conversion.bundle import Bundle
+from modality_conversion.modality import Modality
+from training.config import ConfigError
+from training.data.cases import write_case
+from training.data.scale import normalise_source
+from training.evaluation.calibrate import calibrate, quantile, spearman, write_calibration
+from training.evaluation.cases import packed_cases
+from training.evaluation.command import run_calibrate
+from training.evaluation.settings import CalibrateSettings
+from training.project import Project
+
+SIGMA = 1000 * np.exp(-2)
+"""What the formula says of itself, in HU: its log-variance is -4."""
+
+
+def noisy_heads(folder: Path, errors: tuple[float, ...]) -> Path:
+    """Heads whose CT is the T1 minus 0.5 (HU / 1000) with normal errors, one of each size; two cases a person."""
+    for number, error in enumerate(errors):
+        for scan in range(2):
+            values = normalise_source(head_values(number), Modality.T1)
+            rng = np.random.default_rng([number, scan])
+            noise = rng.normal(0, error, values.shape)
+            about = {"person": f"head {number}", "origin": "simulated"}
+            target = {Modality.CT: values - 0.5 + noise}
+            write_case(folder / f"head_{number}_{scan}", {Modality.T1: values}, target, head_regions(), about)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return formula_bundle(tmp_path_factory.mktemp("bundles") / "formula", target=Modality.CT, offset=-0.5)
+
+
+def settings(folder: Path, **changes: object) -> CalibrateSettings:
+    return CalibrateSettings.model_validate({"folder": folder / "out", "cases": [folder / "cases"], **changes})
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.9])
+def test_the_factor_is_the_one_that_normal_errors_need(tmp_path: Path, bundle: Bundle, coverage: float) -> None:
+    cases = packed_cases(noisy_heads(tmp_path / "cases", (0.08, 0.08)))
+    content = calibrate(bundle, cases, settings(tmp_path, coverage=coverage))
+    rows = {row["tissue"]: row for row in content["calibration"]["factors"]}
+    wanted = 80 / SIGMA * stats.norm.ppf(0.5 + coverage / 2)
+    soft = rows["soft_tissue"]
+    assert soft["factor"] == pytest.approx(wanted, rel=0.05)
+    assert soft["measured"] == pytest.approx(coverage, abs=0.02)
+    assert soft["cases"] == 4
+    assert soft["source"] == "T1"
+    rows_of_truth = [row for row in content["regions"] if row["region"] in ("brain", "soft tissue")]
+    assert len(rows_of_truth) == 2
+    for row in rows_of_truth:
+        assert row["coverage"] == pytest.approx(coverage, abs=0.04), row
+
+
+def test_a_person_left_out_who_is_harder_than_the_others_is_not_covered_and_that_shows(
+    tmp_path: Path, bundle: Bundle
+) -> None:
+    cases = packed_cases(noisy_heads(tmp_path / "cases", (0.02, 0.2)))
+    content = calibrate(bundle, cases, settings(tmp_path))
+    soft = next(row for row in content["calibration"]["factors"] if row["tissue"] == "soft_tissue")
+    harder = stats.norm.cdf(1.6449 * 0.02 / 0.2) * 2 - 1
+    assert soft["measured"] == pytest.approx((harder + 1) / 2, abs=0.03)
+
+
+def test_one_person_alone_gives_factors_but_no_measured_coverage(tmp_path: Path, bundle: Bundle) -> None:
+    content = calibrate(bundle, packed_cases(noisy_heads(tmp_path / "cases", (0.05,))), settings(tmp_path))
+    assert {row["measured"] for row in content["calibration"]["factors"]} == {None}
+
+
+def test_the_verb_writes_the_factors_into_the_bundle_and_the_engine_takes_it(tmp_path: Path) -> None:
+    own = formula_bundle(tmp_path / "bundle", target=Modality.CT, offset=-0.5)
+    noisy_heads(tmp_path / "cases", (0.05, 0.05))
+    export = json.loads(json.dumps({"folder": str(own.path)}))
+    export |= {
+        **{"title": "t", "version": "1", "citation": "c", "authors": "a", "datasets": [], "training": "x"},
+        "limits": [],
+    }
+    project = Project.model_validate({"export": export, "calibrate": settings(tmp_path).model_dump()})
+    run_calibrate(project, Console(quiet=True))
+    loaded = Bundle.load(own.path)
+    assert loaded.spec.calibration is not None
+    assert loaded.spec.calibration.coverage == 0.9
+    assert "4 held-out cases of 2 people" in loaded.spec.calibration.data
+    content = json.loads((tmp_path / "out" / "calibration.json").read_text())
+    assert content["weights"] == [entry.sha256 for entry in own.spec.weights]
+    assert content["conversions"] == 4
+
+
+def test_a_calibration_that_the_engine_refuses_leaves_the_bundle_as_it_was(tmp_path: Path) -> None:
+    own = formula_bundle(tmp_path / "bundle", target=Modality.CT)
+    path = own.path / "configs" / "conversion.json"
+    before = path.read_text(encoding="utf-8")
+    factor = {"target": "FLAIR", "tissue": "dark_deep", "factor": 1.0, "cases": 1}
+    with pytest.raises(ConfigError, match="does not make FLAIR"):
+        write_calibration(own, {"calibration": {"coverage": 0.9, "factors": [factor], "data": "x"}}, tmp_path / "out")
+    assert path.read_text(encoding="utf-8") == before
+
+
+def test_a_model_that_is_never_unsure_and_cases_that_do_not_fit_are_refused(tmp_path: Path, bundle: Bundle) -> None:
+    sure = bundle.spec.model_copy(update={"output": bundle.spec.output.model_copy(update={"uncertainty": None})})
+    with pytest.raises(ConfigError, match="nothing to calibrate"):
+        calibrate(Bundle(bundle.path, sure, {}), [], settings(tmp_path))
+    with pytest.raises(ConfigError, match="Nothing could be calibrated"):
+        calibrate(bundle, [], settings(tmp_path))
+
+
+def test_the_quantile_steps_up_for_few_scores() -> None:
+    scores = [np.arange(1, 10, dtype=np.float32)]  # nine scores: the rank for 0.9 is ceil(10 * 0.9) = 9
+    assert quantile(scores, 0.9) == 9
+    assert quantile(scores, 0.5) == 5
+
+
+def test_spearman_of_too_few_volumes_is_none() -> None:
+    assert spearman([(1, 2), (2, 3)]) is None
+    assert spearman([(1, 2), (2, 3), (3, 5)]) == pytest.approx(1)

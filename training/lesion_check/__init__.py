@@ -1,0 +1,1 @@
+"""Plants faults into synthetic scans, fits the crude lesion check to them, and measures how many it finds."""
