@@ -86,7 +86,7 @@ def _work(
     made: Plan, store: Store, settings: Settings, outcome: Outcome, reporter: Reporter, cancel: Callable[[], bool]
 ) -> None:
     entries = {f"refused {n}": Entry(refused.id, reason=refused.reason) for n, refused in enumerate(made.failed)}
-    todo: dict[str, dict[str, Any]] = {}
+    pending: dict[str, dict[str, Any]] = {}
     for case in made.cases:
         try:
             request = request_of(case, settings)
@@ -97,7 +97,7 @@ def _work(
         if told is not None and told["fingerprint"] == request["fingerprint"]:
             entries[case.key] = Entry.of(told)
         else:
-            todo[case.key] = request
+            pending[case.key] = request
     outcome.kept = sum(not entry.reason for entry in entries.values())
     total, before = len(made.cases) + len(made.failed), len(entries)
     reporter.start("batch", total, before)
@@ -121,7 +121,7 @@ def _work(
             _summarise(outcome, entries.values(), settings)
         reporter.advance("batch", len(entries), total)
 
-    work(todo.values(), outcome.workers, prepare, settle, cancel)
+    work(pending.values(), outcome.workers, prepare, settle, cancel)
     _summarise(outcome, entries.values(), settings)
 
 
