@@ -23,6 +23,10 @@ SMALL: dict[str, dict[str, Any]] = {
         "network": {"context": 5, "outputs": 3, "features": [16, 16, 16], "blocks": [1, 1, 1]},
         "slabs": {"crop": [64, 64], "batch": 2, "workers": 0},
     },
+    "conditional_volume": {
+        "network": {"features": [8, 8, 16, 16], "groups": 4, "size": [32, 32, 32]},
+        "patches": {"batch": 2, "workers": 0},
+    },
     "volume_regression": {
         "network": {"features": [8, 8, 8, 8, 8, 8], "size": [32, 32, 32]},
         "patches": {"batch": 2, "workers": 0},

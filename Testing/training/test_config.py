@@ -76,7 +76,7 @@ def test_an_unknown_recipe_and_an_unknown_recipe_option_are_refused(tmp_path: Pa
     path.write_text(text.replace("name: slab_regression", "name: alchemy"), encoding="utf-8")
     with pytest.raises(
         ConfigError,
-        match="no recipe 'alchemy'; there are: conditional, properties, slab_regression, volume_regression",
+        match="no recipe 'alchemy'; there are: conditional, conditional_volume, properties, slab_regression, volume_regression",
     ):
         read_project(path)
     path.write_text(text.replace("validation: held_out", "validatoin: held_out"), encoding="utf-8")

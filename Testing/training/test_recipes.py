@@ -78,6 +78,15 @@ REDUCED: dict[str, tuple[int, dict[str, Any]]] = {
     ),
     "conditional": (260, {"network": {"context": 5, "outputs": 3, "features": [32, 48, 64], "blocks": [1, 1, 1]}}),
     "properties": (260, {"network": {"context": 5, "outputs": 3, "features": [32, 48, 64], "blocks": [1, 1, 1]}}),
+    "conditional_volume": (
+        100,
+        {
+            "network": {"features": [16, 32, 32], "size": [24, 48, 48]},
+            "sources": ["T1", "T2"],
+            "targets": ["T1", "T2"],
+            "single": 1,
+        },
+    ),
     "volume_regression": (120, {"network": {"features": [8, 8, 16, 32, 32, 8], "size": [48, 48, 48]}}),
 }
 
@@ -219,10 +228,16 @@ def test_options_that_make_no_sense_are_refused_in_words(options: dict[str, Any]
 def test_a_patch_that_the_network_cannot_halve_is_refused() -> None:
     with pytest.raises(ConfigError, match="multiples of 16"):
         make_recipe("volume_regression", {"pools": {}, "network": {"size": [40, 48, 48]}})
+    with pytest.raises(ConfigError, match="multiples of 16"):
+        make_recipe("conditional_volume", {"pools": {}, "network": {"size": [40, 48, 48]}})
+    with pytest.raises(ConfigError, match=r"multiples of `groups` \(8\)"):
+        make_recipe("conditional_volume", {"pools": {}, "network": {"features": [12, 16], "size": [32, 32, 32]}})
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="conditional, properties, slab_regression, volume_regression"):
+    with pytest.raises(
+        ConfigError, match="conditional, conditional_volume, properties, slab_regression, volume_regression"
+    ):
         make_recipe("alchemy", {})
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from training.config import ConfigError, Settings, check
 from training.recipes.base import Recipe
 from training.recipes.conditional import Conditional, ConditionalSettings
+from training.recipes.conditional_volume import ConditionalVolume, ConditionalVolumeSettings
 from training.recipes.properties import Properties, PropertiesSettings
 from training.recipes.slab_regression import SlabRegression, SlabRegressionSettings
 from training.recipes.volume_regression import VolumeRegression, VolumeRegressionSettings
@@ -22,6 +23,7 @@ RECIPES: Mapping[str, Entry] = {
     "slab_regression": Entry(SlabRegressionSettings, SlabRegression),
     "volume_regression": Entry(VolumeRegressionSettings, VolumeRegression),
     "conditional": Entry(ConditionalSettings, Conditional),
+    "conditional_volume": Entry(ConditionalVolumeSettings, ConditionalVolume),
     "properties": Entry(PropertiesSettings, Properties),
 }
 
