@@ -30,6 +30,7 @@ from training.export.bundle import Model, write_bundle
 from training.export.graph import IR_VERSION, OPSET, ExportError, alternatives, write_onnx
 from training.export.reduced import calibration_feeds, write_reduced
 from training.export.settings import ExportSettings
+from training.export.storage import halve_weights
 from training.project import read_project
 from training.recipes import make_recipe
 
@@ -139,6 +140,51 @@ def test_the_same_weights_give_the_same_bytes(exported: tuple[Model, Bundle], tm
     model, bundle = exported
     write_onnx(model.graph, alternatives(model.graph, model.example, model.multiples), model.names, tmp_path / "m.onnx")
     assert sha256_of(tmp_path / "m.onnx") == bundle.spec.weights[0].sha256
+
+
+def test_weights_stored_in_half_precision_halve_the_file_and_hardly_change_a_conversion(
+    heads: Path, tmp_path: Path
+) -> None:
+    model = model_of("conditional", heads, features=[32, 64, 96])
+    full, half = tmp_path / "full", tmp_path / "half"
+    write_bundle(model, settings(full), {})
+    write_bundle(model, settings(half, stored="float16"), {})
+    assert check(half, run=True) == []
+    large, small = Bundle.load(full), Bundle.load(half)
+    assert small.spec.weights[0].size < 0.6 * large.spec.weights[0].size
+    assert "stored in half precision and used in full" in small.card
+    scan = next(packed_cases(heads)).scans[Modality.T1].image
+    values = [
+        sitk.GetArrayFromImage(convert({"T1": scan}, one, target="T2", device="cpu").image).astype(float)
+        for one in (large, small)
+    ]
+    apart = np.abs(values[0] - values[1]).max()
+    assert 0 < apart < 0.01 * np.ptp(values[0])
+
+
+def test_weights_too_large_for_half_precision_are_refused_in_words(tmp_path: Path) -> None:
+    weight = onnx.numpy_helper.from_array(np.full((64, 64), 1e6, np.float32), "w")
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "large",
+        [value("x", onnx.TensorProto.FLOAT, [1, 64])],
+        [value("y", onnx.TensorProto.FLOAT, [1, 64])],
+        [weight],
+    )
+    onnx.save(onnx.helper.make_model(graph), str(tmp_path / "m.onnx"))
+    before = (tmp_path / "m.onnx").read_bytes()
+    with pytest.raises(ExportError, match="'w' are too large"):
+        halve_weights(tmp_path / "m.onnx")
+    assert (tmp_path / "m.onnx").read_bytes() == before
+
+
+def test_half_precision_that_would_be_seen_is_refused(heads: Path, tmp_path: Path) -> None:
+    model = model_of("conditional", heads, features=[32, 64, 96])
+    model.network.last.weight.data.mul_(400)
+    with pytest.raises(ExportError, match="Half precision changes values"):
+        write_bundle(model, settings(tmp_path / "loud", stored="float16"), {})
+    assert not (tmp_path / "loud").exists()
 
 
 class Moody(Formula):

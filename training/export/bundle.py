@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 import modality_conversion.check as engine_check
@@ -34,10 +35,13 @@ from training.export.graph import (
 from training.export.metadata import metadata
 from training.export.pictures import add_pictures
 from training.export.settings import ExportSettings
+from training.export.storage import halve_weights
 from training.recipes.base import Recipe
 
 _FOR_THE_CARD = 60_000
 """Bytes of text that the pictures leave room for."""
+ROUNDING = 0.01
+"""Largest change of a value by rounding the stored weights; a hundredth of the brain's scale."""
 ONNX, TORCHSCRIPT, GOLDEN = "models/model.onnx", "models/model.ts", "tests/golden.npz"
 
 
@@ -118,10 +122,15 @@ def write_bundle(
         difference = compare_files(model.graph, inputs, model.names, draft / ONNX, archive)
         feeds = as_feeds(model.example, model.names)
         output = run_onnx(draft / ONNX, feeds)
-        _write_golden(draft / GOLDEN, feeds, output)
         if archive is not None:
             _check_torchscript(archive, feeds, output)
-        form = Form(notes=(_TORCHSCRIPT,) if archive is not None else ())
+        notes = (_TORCHSCRIPT,) if archive is not None else ()
+        if settings.stored == "float16":
+            halve_weights(draft / ONNX)
+            exact, output = output, run_onnx(draft / ONNX, feeds)
+            notes += (_stored(exact, output),)
+        _write_golden(draft / GOLDEN, feeds, output)
+        form = Form(notes=notes)
         warnings, measured = finish_bundle(draft, model, settings, form, figures, pictures)
     return Written(settings.folder, warnings, measured, difference)
 
@@ -129,6 +138,21 @@ def write_bundle(
 _TORCHSCRIPT = (
     "`models/model.ts` is the same network as TorchScript, for users of PyTorch; conversion uses the ONNX file."
 )
+
+
+def _stored(exact: NDArray[np.float32], output: NDArray[np.float32]) -> str:
+    """What rounding the weights did to the means, for the card. Raises ExportError where it would be seen."""
+    means = slice(0, exact.shape[1] // 2)
+    worst = float(np.abs(output - exact)[:, means].max())
+    if not worst < ROUNDING:
+        raise ExportError(
+            f"Half precision changes values by {worst:.2g}, where the brain is about 1; allowed are {ROUNDING:g}. "
+            "Set `export.stored: float32`."
+        )
+    return (
+        "The weights are stored in half precision and used in full. On the golden pair this changes values by up to "
+        f"{worst:.1g}, where the brain is about 1."
+    )
 
 
 def finish_bundle(

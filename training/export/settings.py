@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from modality_conversion.modality import Modality
 from modality_conversion.schema import Gate
@@ -58,6 +58,8 @@ class ExportSettings(Settings):
     """Where it went wrong when somebody looked, in sentences for the card."""
     torchscript: bool = True
     """Also write `models/model.ts`, the same network for users of PyTorch. The engine uses the ONNX file."""
+    stored: Literal["float32", "float16"] = "float32"
+    """Precision of the weights in the ONNX file. `float16` halves the file; the arithmetic stays float32."""
     reduced: tuple[Reduced, ...] = ()
     """Further bundles beside this one, `<id>-float16` at half the size and `<id>-int8` at a quarter."""
     calibration: Path | None = None
@@ -70,6 +72,12 @@ class ExportSettings(Settings):
     """Put the worst case of each group of directions, as a picture, beside the card."""
     docs_kilobytes: int = Field(1500, ge=100)
     """The bundle's `docs` folder, pictures and all, is kept below this."""
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> "ExportSettings":
+        if self.stored == "float16" and (self.torchscript or self.reduced):
+            raise ValueError("`stored: float16` goes with `torchscript: false` and without `reduced`")
+        return self
 
     @field_validator("gate", mode="before")
     @classmethod
