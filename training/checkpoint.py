@@ -109,13 +109,37 @@ def averaged_network(recipe: Recipe, run: Path) -> tuple[nn.Module, dict[str, fl
     """The network with the averaged weights of the chosen epoch of a run, else of its last checkpoint; on the CPU, in
     evaluation mode. Beside it the `step` and `minutes` of these weights.
     """
-    path = run / BEST if (run / BEST).is_file() else run / LAST
-    if not path.is_file():
-        raise ConfigError(f"There is no checkpoint {path}. Run `python -m training train` first.")
-    saved = read(path)
+    path, saved = _chosen(run)
     network = recipe.network()
     try:
         network.load_state_dict(saved["average"])
     except RuntimeError as error:
         raise ConfigError(f"{path} does not fit the network of this configuration: {error}") from error
     return network.eval(), {"step": saved["step"], "minutes": saved["seconds"] / 60}
+
+
+def begin_with(network: nn.Module, run: Path) -> None:
+    """Give a new network the averaged weights of the chosen epoch of another run.
+
+    Where the new network has more inputs to a layer, those begin at zero; where it has a layer more, that stays as it is.
+    Raises ConfigError where it has less than the other.
+    """
+    path, saved = _chosen(run)
+    state = network.state_dict()
+    for name, given in saved["average"].items():
+        own = state.get(name)
+        if own is None or own.dim() != given.dim() or any(n < m for n, m in zip(own.shape, given.shape, strict=True)):
+            raise ConfigError(
+                f"The network of {path} is not one that this configuration's could begin with: {name!r} does not fit."
+            )
+        wider = torch.zeros_like(own)
+        wider[tuple(slice(0, size) for size in given.shape)] = given
+        state[name] = wider
+    network.load_state_dict(state)
+
+
+def _chosen(run: Path) -> tuple[Path, dict[str, Any]]:
+    path = run / BEST if (run / BEST).is_file() else run / LAST
+    if not path.is_file():
+        raise ConfigError(f"There is no checkpoint {path}. Run `python -m training train` first.")
+    return path, read(path)

@@ -87,8 +87,7 @@ class Run:
         self.bare = recipe.network()
         saved, trouble = checkpoint.read_last(folder)
         if saved is None and settings.begin_with is not None:
-            begun, _ = checkpoint.averaged_network(recipe, settings.begin_with)
-            self.bare.load_state_dict(begun.state_dict())
+            checkpoint.begin_with(self.bare, settings.begin_with)
         self.average = MovingAverage(self.bare, recipe.network(), settings.average)
         self.average.network.to(self.fabric.device)
         self.progress = Progress()

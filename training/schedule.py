@@ -26,7 +26,8 @@ class LoopSettings(Settings):
     steps: int = Field(1_000_000, gt=0)
     """Largest number of steps; the run ends at whichever comes first."""
     begin_with: Path | None = None
-    """Folder of another run, whose chosen weights this one begins with; the networks must be alike. None: random weights."""
+    """Folder of another run, whose chosen weights this one begins with; this network may be the wider one, see
+    `checkpoint.begin_with`. None: random weights."""
     stages: tuple[StageSettings, ...]
     """Mixes of data, in order."""
     learning_rate: float = 1e-3

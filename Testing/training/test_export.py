@@ -37,7 +37,9 @@ from training.recipes import make_recipe
 TINY = {
     "slab_regression": {"network": {"features": [8] * 6, "detail": 4, "head": 8}},
     "volume_regression": {"network": {"features": [4, 4, 8, 8, 8, 4], "size": [32, 32, 32]}},
-    "conditional": {"network": {"features": [16, 24, 32], "blocks": [1, 1, 1], "context": 5, "outputs": 3}},
+    "conditional": {
+        "network": {"features": [16, 24, 32], "blocks": [1, 1, 1], "context": 5, "outputs": 3, "local": 40}
+    },
 }
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from packed_heads import write_heads
-from small_runs import rows, small_loop, small_recipe
+from small_runs import SMALL, rows, small_loop, small_recipe
 from training import checkpoint
 from training.average import MovingAverage
 from training.checkpoint import averaged_network
@@ -319,6 +319,22 @@ def test_a_run_can_begin_with_the_weights_that_another_one_chose(tmp_path: Path)
     # Once it has a checkpoint of its own, that is where it goes on.
     shutil.rmtree(tmp_path / "first")
     train(line(), small_loop(2, begin_with=tmp_path / "first"), tmp_path / "second")
+
+
+def test_a_wider_network_begins_with_a_narrower_one_and_not_the_other_way_round(heads: Path, tmp_path: Path) -> None:
+    narrow = small_recipe("conditional", heads)
+    wide = small_recipe("conditional", heads, network=SMALL["conditional"]["network"] | {"local": 40})
+    train(narrow, small_loop(1), tmp_path / "narrow")
+    train(wide, small_loop(1, learning_rate=1e-9, begin_with=tmp_path / "narrow"), tmp_path / "wide")
+    chosen, _ = averaged_network(narrow, tmp_path / "narrow")
+    begun = checkpoint.read(tmp_path / "wide" / "last.pt")["network"]
+    for name, weight in chosen.named_parameters():
+        assert torch.allclose(begun[name][tuple(map(slice, weight.shape))], weight, atol=1e-6)
+    stem = begun["trunk.stem.0.weight"]
+    assert stem.shape[1] == 40
+    assert stem[:, 20:].abs().max() < 1e-6
+    with pytest.raises(ConfigError, match="not one that this configuration's could begin with"):
+        train(narrow, small_loop(1, begin_with=tmp_path / "wide"), tmp_path / "third")
 
 
 def test_a_missing_checkpoint_is_said_in_words(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from modality_conversion.modality import Modality
 from training.config import ConfigError, check
 from training.networks.conditional import ConditionalNet, ConditionalNetSettings
 from training.networks.contrasts import usual_gain
+from training.networks.local import standardise
 from training.networks.parts import Finish, Guided
 from training.networks.properties import LIMITS, PropertyNet
 from training.networks.slab import SlabNet, SlabNetSettings
@@ -148,3 +149,49 @@ def test_finishing_removes_a_checkerboard_keeps_flat_places_and_sharpens_edges()
     edge = finish.smooth(finish.smooth((torch.arange(32.0) > 15).float().expand(1, 3, 32, 32)))
     assert finish(edge).diff(dim=3).max() > 1.3 * edge.diff(dim=3).max()
     assert torch.allclose(finish(edge)[..., 26:], torch.ones(6), atol=1e-5)
+
+
+# --- local standardisation --------------------------------------------------------------------------------------------------
+
+
+def test_a_scan_standardised_in_its_surroundings_keeps_no_gain_and_little_of_a_shading() -> None:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand((1, 1, 1, 24, 24), generator=generator).expand(-1, -1, 3, -1, -1)
+    scan = 0.3 + 0.3 * coarse.repeat_interleave(4, 3).repeat_interleave(4, 4)
+    plain = standardise(scan, 40)
+    assert (standardise(scan * 1.6, 40) - plain).abs().max() < 0.05  # of 0.75; the noise that is added
+    shading = torch.linspace(0.8, 1.2, 96).expand_as(scan)
+    middle = (..., slice(24, 72), slice(24, 72))
+    assert (standardise(scan * shading, 40) - plain)[middle].abs().mean() < 0.15 * plain[middle].abs().mean()
+    assert (scan * shading - scan).abs().mean() > 0.15 * (scan - scan.mean()).abs().mean()
+
+
+def test_standard_scores_are_those_of_numpy_in_the_middle_of_a_square() -> None:
+    scan = torch.rand(1, 1, 2, 48, 48) + 0.1
+    found = standardise(scan, 40)[0, 0, :, 20:28, 20:28]  # the middle cell sees 5 x 5 cells
+    seen = scan[0, 0, :, 4:44, 4:44].double().numpy()
+    wanted = (scan[0, 0, :, 20:28, 20:28].numpy() - seen.mean()) / (seen.std() + 0.02) / 4
+    assert np.abs(found[:, 3:5, 3:5].numpy() - wanted[:, 3:5, 3:5]).max() < 0.05  # the next cells are blended in
+
+
+def test_a_scan_that_is_not_there_stays_zero_and_air_does_not_become_noise() -> None:
+    scans = torch.zeros(1, 2, 3, 48, 48)
+    scans[:, 1] = 0.005 * torch.rand(3, 48, 48)
+    found = standardise(scans, 40)
+    assert found[:, 0].abs().max() == 0
+    assert found[:, 1].abs().max() < 0.1
+
+
+def test_a_network_with_standardised_scans_can_begin_as_one_without() -> None:
+    torch.manual_seed(0)
+    plain = ConditionalNet(check(ConditionalNetSettings, TINY_CONDITIONAL, ""), 4, FLOORS).eval()
+    wider = ConditionalNet(check(ConditionalNetSettings, TINY_CONDITIONAL | {"local": 40}, ""), 4, FLOORS).eval()
+    state = wider.state_dict()
+    for name, given in plain.state_dict().items():
+        state[name] = torch.zeros_like(state[name])
+        state[name][tuple(map(slice, given.shape))] = given
+    wider.load_state_dict(state)
+    slab, given, wanted = torch.rand(2, 20, 64, 48), torch.eye(4)[[1, 0]], torch.eye(4)[[2, 3]]
+    assert torch.allclose(plain(slab, given, wanted), wider(slab, given, wanted), atol=1e-5)
+    wider.local_gain.bias.data.fill_(0.1)  # type: ignore[union-attr]
+    assert not torch.allclose(plain(slab, given, wanted), wider(slab, given, wanted), atol=1e-2)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.config import Settings
+from training.networks.local import standardise
 from training.networks.parts import Finish, Guided
 
 
@@ -29,6 +30,9 @@ class ConditionalNetSettings(Settings):
     late: bool = False
     """Whether targets part ways only at the full-resolution end, so that one pass of the U-Net serves all of them. Else the
     U-Net's way up knows the target, and each has its own pass."""
+    local: int = Field(0, ge=0)
+    """Side in pixels of the square in which each scan is also standardised, see `local.standardise`, and given beside itself;
+    0: it is not. The intensities of MR have no unit, and what is bright somewhere in a head moves those of the brain."""
     sharpen: float = 0.0
     """How much each slice is sharpened in plane after training, see `parts.Finish`."""
 
@@ -101,7 +105,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.settings, self.sources = settings, sources
         features = settings.features
-        self.stem = _convolution(sources * settings.context, features[0], 2, stride=2)
+        self.stem = _convolution(sources * settings.context * (2 if settings.local else 1), features[0], 2, stride=2)
         self.down = nn.ModuleList(_convolution(above, below, 3, stride=2) for above, below in pairwise(features))
         self.encoder = nn.ModuleList(
             nn.ModuleList(
@@ -119,14 +123,21 @@ class Trunk(nn.Module):
         """How many slices `near` gives."""
         return self.sources * (self.settings.outputs + 2)
 
+    def standardised(self, slab: Tensor) -> Tensor:
+        """The scans as their own surroundings see them, of the shape of `slab`."""
+        scans = slab.float().unflatten(1, (self.sources, self.settings.context))
+        return standardise(scans, self.settings.local).flatten(1, 2)
+
     def near(self, slab: Tensor) -> Tensor:
         """Of each scan the slices asked for and one on either side."""
         context, count = self.settings.context, self.settings.outputs + 2
         first = (context - count) // 2
         return torch.cat([slab[:, s * context + first :][:, :count] for s in range(self.sources)], 1)
 
-    def forward(self, slab: Tensor, code: Tensor) -> Tensor:
-        """See the class."""
+    def forward(self, slab: Tensor, code: Tensor, standardised: Tensor | None = None) -> Tensor:
+        """See the class. `standardised`: what that method gave, where somebody has it already."""
+        if self.settings.local:
+            slab = torch.cat([slab, self.standardised(slab) if standardised is None else standardised], 1)
         # In full precision: grey and white matter of a CT are a few steps of bfloat16 apart.
         with torch.autocast(slab.device.type, enabled=False):
             features = self.stem(slab)
@@ -168,6 +179,10 @@ class ConditionalNet(nn.Module):
         features, code = settings.features, sources + len(floors)
         self.trunk = Trunk(settings, sources, sources if settings.late else code)
         self.detail = nn.Conv2d(features[0], len(floors) * (settings.detail + sources), 1)
+        self.local_gain = nn.Conv2d(features[0], len(floors) * sources, 1) if settings.local else None
+        if self.local_gain is not None:  # at first the scans pass as they are
+            nn.init.zeros_(self.local_gain.weight)
+            nn.init.zeros_(self.local_gain.bias)
         self.tissue = nn.Conv2d(features[0], tissues, 1) if tissues else None
         self.mix = nn.Conv2d(settings.detail + settings.outputs + self.trunk.near_slices, settings.head, 3, padding=1)
         self.mixed = Modulation(code, settings.head)
@@ -182,16 +197,20 @@ class ConditionalNet(nn.Module):
         `item` (M,), for a network whose targets part late: the item of the batch that each row of `wanted` (M, targets) is
         asked of; the output then has M rows.
         """
-        coarse = self.trunk(slab, given if self.settings.late else torch.cat([given, wanted], 1))
+        standardised = self.trunk.standardised(slab) if self.settings.local else None
+        coarse = self.trunk(slab, given if self.settings.late else torch.cat([given, wanted], 1), standardised)
         own = self.detail(coarse).unflatten(1, (wanted.shape[1], -1))
-        near = self.trunk.near(slab)
+        near = passing = self.trunk.near(slab)
+        if self.local_gain is not None and standardised is not None:
+            own = torch.cat([own, self.local_gain(coarse).unflatten(1, (wanted.shape[1], -1))], 2)
+            passing = torch.cat([near, self.trunk.near(standardised)], 1)
         if item is not None:
-            own, near, given = own[item], near[item], given[item]
+            own, near, passing, given = own[item], near[item], passing[item], given[item]
         code = torch.cat([given, wanted], 1)
         own = (own * wanted[:, :, None, None, None].to(own.dtype)).sum(1)
         full = functional.interpolate(own, scale_factor=2, mode="bilinear", align_corners=False)
         detail, gain = full[:, : self.settings.detail], full[:, self.settings.detail :]
-        passed = self._passed(near, gain.float())
+        passed = self._passed(passing, gain.float())
         mixed = self.mix(torch.cat([detail, passed.to(detail.dtype), near.to(detail.dtype)], 1))
         mixed = functional.relu(self.mixed(mixed, code))
         # The last step works in full precision: an image has more grey values than bfloat16 can tell apart.
@@ -208,6 +227,6 @@ class ConditionalNet(nn.Module):
         return output
 
     def _passed(self, near: Tensor, gain: Tensor) -> Tensor:
-        """The scans' own slices (N, sources * (outputs + 2), H, W) times their gains (N, sources, H, W), added up."""
-        slices = near.float().unflatten(1, (self.sources, -1))[:, :, 1:-1]
+        """Slices (N, scans * (outputs + 2), H, W) times their gains (N, scans, H, W), added up."""
+        slices = near.float().unflatten(1, (gain.shape[1], -1))[:, :, 1:-1]
         return (slices * gain[:, :, None]).sum(1)
