@@ -165,11 +165,12 @@ class ModalityConversionLogic(ScriptedLoadableModuleLogic):
         :param target: what to make: "CT", "T1", "T2", "FLAIR", ...
         :param source: what the input is; as recognised where it is left out.
         :param model: a model's id; the best that fits where it is left out.
-        :param options: `mask` and `segment`, `device` ("auto", "cpu", "cuda:0"), `uncertainty`, `force` and `segmentation`
-            (False), `output` (a volume to fill), `further` ({"T2": node} for models with joint inputs), and
-            `progress`, called with a `Progress`: stage, done, total, seconds_left.
-        :return: for a volume, an object with the nodes `volume`, `uncertainty`, `segmentation` (None where not asked
-            for) and the dictionary `report`; for a sequence, a vtkMRMLSequenceNode.
+        :param options: `mask` and `segment`, `device` ("auto", "cpu", "cuda:0"), `uncertainty`, `interval`, `force`,
+            `segmentation`, `check_lesions` and `convert_back` (False), `lesions` (outlines on the scan), `output` (a volume
+            to fill), `further` ({"T2": node} for models with joint inputs), and `progress`, called with a `Progress`:
+            stage, done, total, seconds_left.
+        :return: for a volume, an object with the nodes `volume`, `uncertainty`, `interval`, `segmentation`, `consistency`
+            (None where not asked for) and the dictionary `report`; for a sequence, a vtkMRMLSequenceNode.
         :raises modality_conversion.ConversionError: what is wrong and what to do; then no node is left behind.
         """
         from ModalityConversionLib.logic import convert

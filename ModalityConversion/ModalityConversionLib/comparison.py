@@ -73,13 +73,13 @@ class Comparison(Run):
                 metaimage.write(volumes.voxels(self.synthetic.GetImageData()), grid, folder / "synthetic.mha")
             )
             yield from written(
-                metaimage.write(volumes.voxels(_beside(self.synthetic, self.real)), grid, folder / "real.mha")
+                metaimage.write(volumes.voxels(resampling.beside(self.synthetic, self.real)), grid, folder / "real.mha")
             )
             words = ["compare", str(folder / "real.mha"), str(folder / "synthetic.mha"), "--json", "--stop-with-parent"]
             words += ["--protocol", "synthrad2023" if is_ct else "slices"]
             source = self.synthetic.GetNodeReference(marks.SOURCE)
             if source is not None and volumes.why_unfit(source) is None:
-                on_grid = volumes.voxels(_beside(self.synthetic, source))
+                on_grid = volumes.voxels(resampling.beside(self.synthetic, source))
                 yield from written(metaimage.write(on_grid, grid, folder / "source.mha"))
                 words += ["--source", str(folder / "source.mha")]
             words += ["--difference", str(folder / "difference.mha")]
@@ -91,20 +91,6 @@ class Comparison(Run):
                 figures = json.loads(process.finish_text())
             image = yield from take_back(folder / "difference.mha", origin.shape)
         return Compared(figures, _add_difference(self.synthetic, self.real, origin, image, report))
-
-
-def _beside(synthetic: slicer.vtkMRMLScalarVolumeNode, other: slicer.vtkMRMLScalarVolumeNode) -> vtk.vtkImageData:
-    """A scan on the synthetic volume's grid: as it is where it lies there already, else resampled (linear)."""
-    same_place = (
-        other.GetTransformNodeID() == synthetic.GetTransformNodeID()
-        and volumes.size(other) == volumes.size(synthetic)
-        and volumes.grid(other) == volumes.grid(synthetic)
-    )
-    if same_place:
-        return other.GetImageData()
-    image = resampling.oriented(other.GetImageData(), other)
-    lowest = float(volumes.voxels(other.GetImageData()).min())
-    return resampling.onto(synthetic, image, other, linear=True, background=lowest)
 
 
 def _add_difference(

@@ -52,11 +52,12 @@ class Conversion(Run):
             self.tell("read", 0, 1)
             warnings: list[str] = []
             paths, mask = yield from hand_over(request, folder, warnings)
-            with EngineProcess(arguments(request, paths, mask, folder), folder) as process:
+            lesions = yield from hand_over_lesions(request, folder)
+            with EngineProcess(arguments(request, paths, mask, folder, lesions), folder) as process:
                 report = yield from self.listen(process)
             report["warnings"] = [*warnings, *report.get("warnings", [])]
             images = {}
-            for name in ("volume", "uncertainty", "segmentation"):
+            for name in ("volume", "uncertainty", "interval", "consistency", "segmentation"):
                 file = folder / f"{name}.mha"
                 if file.exists():
                     images[name] = yield from take_back(file, origin.shape)
@@ -88,6 +89,16 @@ def hand_over(
     return paths, mask
 
 
+def hand_over_lesions(request: Request, folder: Path) -> Generator[bool, None, Path | None]:
+    """Write the outline of lesions, where one is to be used, on the scan's grid."""
+    if request.lesions is None or not request.check_lesions:
+        return None
+    outline = folder / "lesions.mha"
+    found = masks.on_grid_of(request.scan, request.lesions)
+    yield from written(metaimage.write(found, volumes.ijk_to_ras(request.scan), outline))
+    return outline
+
+
 def written(work: Iterator[float]) -> Generator[bool, None, None]:
     """Turns of writing as turns of a run."""
     for _fraction in work:
@@ -105,17 +116,24 @@ def take_back(file: Path, shape: tuple[int, int, int]) -> Generator[bool, None, 
         yield True
 
 
-def arguments(request: Request, paths: Mapping[Modality, Path], mask: Path | None, folder: Path) -> list[str]:
+def arguments(
+    request: Request, paths: Mapping[Modality, Path], mask: Path | None, folder: Path, lesions: Path | None = None
+) -> list[str]:
     """The engine's command line for a request."""
     (first, scan), *further = paths.items()
     if request.target is None:
         words = ["segment", str(scan), "--from", first.value, "--out", str(folder / "segmentation.mha")]
+        words += ["--force"] if request.force else []
     else:
         words = ["convert", str(scan), "--from", first.value, "--to", request.target.value]
         words += ["--out", str(folder / "volume.mha")]
         words += ["--uncertainty", str(folder / "uncertainty.mha")] if request.uncertainty else []
+        words += ["--interval", str(folder / "interval.mha")] if request.interval else []
         words += ["--force"] if request.force else []
         words += ["--segmentation", str(folder / "segmentation.mha")] if request.segmentation else []
+        words += ["--consistency", str(folder / "consistency.mha")] if request.convert_back else []
+        words += ["--check-lesions"] if request.check_lesions else []
+        words += ["--lesions", str(lesions)] if lesions is not None else []
     for modality, path in further:
         words += ["--input", f"{modality.value}={path}"]
     words += ["--model", request.model] if request.model else []

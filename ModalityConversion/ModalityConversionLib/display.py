@@ -78,6 +78,18 @@ def show_as_uncertainty(volume: slicer.vtkMRMLScalarVolumeNode, image: slicer.vt
     display.ApplyThresholdOn()
 
 
+def show_as_disagreement(volume: slicer.vtkMRMLScalarVolumeNode, large: float) -> None:
+    """Warm colours where a disagreement is large; the rest is transparent."""
+    display = _display(volume)
+    values = _sample(volume)
+    highest = float(values.max(initial=0.0))
+    high = max(float(np.percentile(values[values > large], 99)) if (values > large).any() else 0.0, large * 1.01, 1e-6)
+    _set_window(display, high - large, (high + large) / 2)
+    _set_colour(display, IRON)
+    display.SetThreshold(large, max(highest, high))
+    display.ApplyThresholdOn()
+
+
 def show_as_difference(volume: slicer.vtkMRMLScalarVolumeNode) -> None:
     """Grey around zero, so that no difference is mid-grey."""
     display = _display(volume)

@@ -9,11 +9,15 @@ import qt
 import slicer
 
 from modality_conversion.bundle import Summary
+from modality_conversion.errors import ConversionError
 from modality_conversion.modality import Modality
 
 from . import models, widgets
 from .i18n import tr as _
+from .look import ImageLook
 from .recognise import recognise
+from .run import State
+from .trust import looks_like
 
 if TYPE_CHECKING:
     from .parameters import Parameters
@@ -27,10 +31,14 @@ class InputPanel:
         self._on_change = on_change
         self._parameters: Any = None  # Parameters; the wrapper adds members that no type checker sees
         self._scan_id = ""
+        self._look: ImageLook | None = None
+        self._looks = ""
+        self._taken = ""
         self.ui.inputSelector.setMRMLScene(slicer.mrmlScene)
         self.ui.modalityCombo.connect("activated(int)", self._on_modality)
         self.ui.targetCombo.connect("activated(int)", self._on_target)
         self.ui.modelCombo.connect("activated(int)", self._on_model)
+        self.ui.lookButton.connect("clicked()", self._on_look)
         self.ui.cardButton.connect("clicked()", self._on_card)
 
     def bind(self, parameters: Parameters | None) -> None:
@@ -38,6 +46,16 @@ class InputPanel:
         self._parameters = parameters
         scan = parameters.inputVolume if parameters is not None else None
         self._scan_id = scan.GetID() if scan is not None else ""
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether the image is being asked what it is."""
+        return self._look is not None and self._look.state is State.running
+
+    def stop(self) -> None:
+        """End what is under way."""
+        if self._look is not None:
+            self._look.cancel()
 
     # --- what is chosen
 
@@ -96,11 +114,18 @@ class InputPanel:
         if id != self._scan_id:
             self._scan_id = id
             self._parameters.modality = ""
+            self.stop()
+            self._looks = self._taken = ""
 
     def _show_modality(self) -> None:
         found = recognise(self.scan)
         widgets.show_modality(self.ui.modalityCombo, self.ui.modalityHow, found, self._parameters.modality)
         self.ui.modalityCombo.enabled = self.scan is not None
+        self.ui.lookButton.enabled = self.scan is not None and not self.is_looking
+        if self._taken and self._parameters.modality == self._taken:
+            self.ui.modalityHow.text = _("by the image: {answer}").format(answer=self._looks)
+        elif self._looks:
+            self.ui.modalityHow.text += "; " + _("the image looks like: {answer}").format(answer=self._looks)
 
     # --- clicks
 
@@ -117,6 +142,30 @@ class InputPanel:
     def _on_model(self, index: int) -> None:
         self._parameters.model = widgets.chosen(self.ui.modelCombo)
         self._on_change()
+
+    def _on_look(self) -> None:
+        try:
+            self._look = ImageLook(self.scan, self._on_looked)
+        except ConversionError as error:
+            self.ui.modalityHow.text = str(error)
+            return
+        self._looks = self._taken = ""
+        self._look.start()
+        self._show_modality()
+        self.ui.modalityHow.text = _("Looking at the image")
+
+    def _on_looked(self, run: ImageLook) -> None:
+        if self._parameters is None or run.scan is not self.scan:
+            return
+        if run.state is State.done:
+            self._looks = looks_like(run.outcome)
+            found = run.outcome.get("modality") if run.outcome.get("known") else None
+            if found and self.modality is None:  # what the user, the tags or the name say stands
+                self._taken = found
+                self._parameters.modality = found
+        self._on_change()
+        if run.state is State.failed:
+            self.ui.modalityHow.text = run.message
 
     def _on_card(self) -> None:
         if self.model is not None:

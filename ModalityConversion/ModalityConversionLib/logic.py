@@ -31,8 +31,12 @@ def convert(
     segment: str = "",
     device: str = "auto",
     uncertainty: bool = False,
+    interval: bool = False,
     force: bool = False,
     segmentation: bool = False,
+    check_lesions: bool = False,
+    lesions: slicer.vtkMRMLNode | None = None,
+    convert_back: bool = False,
     output: slicer.vtkMRMLScalarVolumeNode | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Results | slicer.vtkMRMLSequenceNode:
@@ -57,8 +61,12 @@ def convert(
             segment=segment,
             device=device,
             uncertainty=uncertainty,
+            interval=interval,
             force=force,
             segmentation=segmentation,
+            check_lesions=check_lesions or lesions is not None,
+            lesions=lesions,
+            convert_back=convert_back,
             output=output,
         )
 

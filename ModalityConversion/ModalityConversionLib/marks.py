@@ -16,8 +16,10 @@ SYNTHETIC = f"{PREFIX}Synthetic"
 MODALITY = f"{PREFIX}Modality"
 CAUTION = f"{PREFIX}Caution"
 CONTENT = f"{PREFIX}Content"
-"""`image`, `uncertainty`, `segmentation` or `difference`."""
+"""`image`, `uncertainty`, `interval`, `consistency`, `segmentation` or `difference`."""
 REPORT = f"{PREFIX}Report"
+LESION_CHECK = f"{PREFIX}LesionCheck"
+"""A lesion check that was made after the conversion, as JSON."""
 SOURCE = f"{PREFIX}source"
 """Role of the node references from a result to the scans that it was made from, the one whose grid it has first."""
 
@@ -66,6 +68,7 @@ def mark(
     }
     for name, value in fields.items():
         node.SetAttribute(f"{PREFIX}{name}", str(value))
+    node.RemoveAttribute(LESION_CHECK)  # of what an output held before it was filled again
     if source is not None:
         node.RemoveNodeReferenceIDs(SOURCE)  # an output that is filled again may have had more of them
         for one in (source, *further):
@@ -74,8 +77,17 @@ def mark(
 
 def report_of(node: slicer.vtkMRMLNode) -> dict[str, Any]:
     """The report that a marked node carries; {} where there is none."""
+    return _json(node, REPORT)
+
+
+def lesion_check_of(node: slicer.vtkMRMLNode) -> dict[str, Any]:
+    """The lesion check made after the conversion; {} where there is none."""
+    return _json(node, LESION_CHECK)
+
+
+def _json(node: slicer.vtkMRMLNode, attribute: str) -> dict[str, Any]:
     try:
-        found = json.loads(node.GetAttribute(REPORT) or "{}")
+        found = json.loads(node.GetAttribute(attribute) or "{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

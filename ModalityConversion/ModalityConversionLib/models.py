@@ -65,6 +65,14 @@ def segmenting(source: Modality) -> list[Summary]:
     return [summary for summary in usable() if summary.segments and source in summary.sources]
 
 
+def goes_back(source: Modality, target: Modality) -> bool:
+    """Whether a model makes a `source` of one `target` scan, so that a conversion can be converted back."""
+    return any(
+        source in summary.targets and target in summary.sources and {target}.issuperset(summary.needs)
+        for summary in usable()
+    )
+
+
 def is_bundled(summary: Summary) -> bool:
     """Whether a model came with the extension, and so cannot be removed."""
     return summary.path.parent.resolve() == bundled_models_dir().resolve()

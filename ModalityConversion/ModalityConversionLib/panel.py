@@ -23,6 +23,7 @@ from .reading_panel import ReadingPanel
 from .request import Request
 from .run import State
 from .run_panel import RunPanel
+from .trust_panel import TrustPanel
 
 
 class Panel(VTKObservationMixin):
@@ -41,7 +42,8 @@ class Panel(VTKObservationMixin):
         self.input = InputPanel(self.refresh)
         self.further = FurtherPanel(self.refresh)
         self.options = RunPanel(self.convert, self.cancel, self.refresh)
-        self.reading = ReadingPanel()
+        self.trust = TrustPanel(self.refresh)
+        self.reading = ReadingPanel(self._refresh_trust)
         self.models = ModelsPanel(self._on_models_changed, self._what_runs)
         for part in self._parts:
             layout.addWidget(part.widget)
@@ -51,8 +53,8 @@ class Panel(VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self._on_removal)
 
     @property
-    def _parts(self) -> tuple[InputPanel, FurtherPanel, RunPanel, ReadingPanel, ModelsPanel]:
-        return self.input, self.further, self.options, self.reading, self.models
+    def _parts(self) -> tuple[InputPanel, FurtherPanel, RunPanel, TrustPanel, ReadingPanel, ModelsPanel]:
+        return self.input, self.further, self.options, self.trust, self.reading, self.models
 
     @property
     def _bound_parts(self) -> tuple[InputPanel, FurtherPanel, RunPanel, ReadingPanel]:
@@ -100,7 +102,7 @@ class Panel(VTKObservationMixin):
         """The panel is taken down: the module is reloaded, or Slicer ends."""
         if self.run is not None:
             self.run.cancel()
-        for part in (self.options, self.reading, self.models):
+        for part in (self.input, self.options, self.trust, self.reading, self.models):
             part.stop()
         self.bind(None)
         self.removeObservers()
@@ -109,6 +111,7 @@ class Panel(VTKObservationMixin):
         """The scene was closed."""
         self.run = None
         self.reading.scene_closed()
+        self.trust.scene_closed()
 
     def refresh(self) -> None:
         """Show what the parameters, the scene and the models folder say now."""
@@ -121,8 +124,14 @@ class Panel(VTKObservationMixin):
         self._watch([one for one in (scan, *(one.volume for one in further)) if one is not None])
         modality, model = self.input.modality, self.input.model
         self.further.refresh(NamedScan(scan, modality), self.input.target, model)
-        self.options.refresh(modality, model, self.what_is_missing())
+        self.options.refresh(modality, self.input.target, model, self.what_is_missing())
         self.reading.refresh()
+        self._refresh_trust()
+
+    def _refresh_trust(self) -> None:
+        if self._parameters is not None:
+            lesions = self._parameters.lesions
+            self.trust.refresh(self.reading.synthetic, lesions, self.reading.reference, self.options.device)
 
     def what_is_missing(self) -> str | None:
         """Why Convert cannot work now; None if it can."""
@@ -136,6 +145,7 @@ class Panel(VTKObservationMixin):
                 target=self.input.target,
                 model=self.input.model,
                 mask=parameters.mask,
+                lesions=parameters.lesions if parameters.checkLesions else None,
                 output=parameters.outputVolume,
                 is_running=self.is_running or self.models.is_installing,
                 further=self.further.chosen,
@@ -160,7 +170,9 @@ class Panel(VTKObservationMixin):
         except ConversionError as error:
             self.options.show_fault(str(error))
             return
-        self.options.show_running()
+        wanted = self.run.request
+        stages = {"segment": wanted.segmentation, "consistency": wanted.convert_back, "lesions": wanted.check_lesions}
+        self.options.show_running(*(stage for stage, asked in stages.items() if asked))
         self.refresh()
         self.run.start()
 
@@ -190,8 +202,12 @@ class Panel(VTKObservationMixin):
             segment=self.options.segment,
             device=self.options.device,
             uncertainty=self.options.wants_uncertainty,
+            interval=self.options.wants_uncertainty and self.input.target in model.calibrated,
             force=parameters.force,
             segmentation=self.options.wants_segmentation,
+            check_lesions=parameters.checkLesions,
+            lesions=parameters.lesions,
+            convert_back=self.options.wants_way_back,
             output=parameters.outputVolume,
         )
 
@@ -231,7 +247,7 @@ class Panel(VTKObservationMixin):
         """Choose nothing where the node was chosen; left alone, a selector would go on to its neighbour in the list."""
         if self._parameters is None or node is None or slicer.mrmlScene.IsClosing():
             return
-        for name in ("further1", "further2", "further3", "mask", "outputVolume", "referenceVolume"):
+        for name in ("further1", "further2", "further3", "mask", "lesions", "outputVolume", "referenceVolume"):
             if self._parameters.getValue(name) is node:
                 self._parameters.setValue(name, None)
 
@@ -245,7 +261,8 @@ class Panel(VTKObservationMixin):
 
     def _what_runs(self) -> str | None:
         """Why the software must not be touched now, None where nothing runs. The question for devices is dropped."""
-        if self.is_running or self.reading.is_measuring or self.models.is_working:
+        looking = self.reading.is_measuring or self.trust.is_checking or self.input.is_looking
+        if self.is_running or looking or self.models.is_working:
             return _("Something is under way. Wait for its end, or cancel it.")
         self.options.forget_devices()
         return None

@@ -21,6 +21,9 @@ class Parameters:
     uncertainty - Whether to make the uncertainty map too.
     force - Whether to convert what the model was not made for, too.
     segmentation - Whether to outline the tumor too.
+    checkLesions - Whether to look whether lesions were kept.
+    lesions - Lesions outlined on the scan: a segmentation, labelmap or volume; None: nobody outlined them.
+    convertBack - Whether to convert the result back and compare it with the scan.
     outputVolume - The volume to fill; None: a new one.
     referenceVolume - A real scan of the target modality, to compare with.
     """
@@ -41,5 +44,8 @@ class Parameters:
     uncertainty: bool = True
     force: bool = False
     segmentation: bool = False
+    checkLesions: bool = False
+    lesions: vtkMRMLNode
+    convertBack: bool = False
     outputVolume: vtkMRMLScalarVolumeNode
     referenceVolume: vtkMRMLScalarVolumeNode

@@ -24,6 +24,8 @@ class Choice:
     model: Summary | None
     mask: slicer.vtkMRMLNode | None = None
     output: slicer.vtkMRMLScalarVolumeNode | None = None
+    lesions: slicer.vtkMRMLNode | None = None
+    """The outline of lesions, where they are to be checked."""
     is_running: bool = False
     further: tuple[NamedScan, ...] = ()
     """Further scans of the same person; those that the model does not read do not matter."""
@@ -65,6 +67,8 @@ def what_is_missing(choice: Choice) -> str | None:
         return torchscript.what_is_missing()
     if choice.mask is not None and choice.mask in [scan.volume for scan in (main, *choice.used)]:
         return _("The mask is the scan itself. Choose another mask, or none.")
+    if choice.lesions is not None and choice.lesions in [scan.volume for scan in (main, *choice.used)]:
+        return _("The outline of lesions is the scan itself. Choose another outline, or none.")
     return _output_fault(choice)
 
 
@@ -72,7 +76,7 @@ def _output_fault(choice: Choice) -> str | None:
     output = choice.output
     if output is None:
         return None
-    if output in (choice.scan, choice.mask, *(scan.volume for scan in choice.used)):
+    if output in (choice.scan, choice.mask, choice.lesions, *(scan.volume for scan in choice.used)):
         return _("The output is what is read. Choose another output volume, or a new one.")
     if output.GetImageData() is not None and not marks.is_synthetic(output):
         return _("The output holds a scan that was not made here. Choose another one, or a new one.")

@@ -18,7 +18,13 @@ class Overlay(str, Enum):
     none = "none"
     real = "real"
     uncertainty = "uncertainty"
+    interval = "interval"
     difference = "difference"
+    consistency = "consistency"
+
+
+_MADE = (Overlay.uncertainty, Overlay.interval, Overlay.consistency, Overlay.difference)
+"""Made by or of a conversion, and so told apart by its report."""
 
 
 class Reading(VTKObservationMixin):
@@ -71,7 +77,7 @@ class Reading(VTKObservationMixin):
             return found
         if self.real is not None:
             found.append(Overlay.real)
-        return found + [kind for kind in (Overlay.uncertainty, Overlay.difference) if self._companion(kind) is not None]
+        return found + [kind for kind in _MADE if self._companion(kind) is not None]
 
     def lay_over(self, overlay: Overlay, opacity: float) -> None:
         """Lay something over the synthetic image; `opacity` from 0 to 1."""
@@ -81,7 +87,7 @@ class Reading(VTKObservationMixin):
             composite.SetForegroundOpacity(opacity if over is not None else 0)
 
     def _companion(self, overlay: Overlay) -> slicer.vtkMRMLScalarVolumeNode | None:
-        """The newest uncertainty or difference volume of the very conversion that is read."""
+        """The newest uncertainty, difference or disagreement volume of the very conversion that is read."""
         if self.synthetic is None:
             return None
         report = self.synthetic.GetAttribute(marks.REPORT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import qt
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 class ReadingPanel:
     """Chooses a synthetic volume and shows it beside the real one."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
+        """`on_change` is called when another volume was chosen."""
         self.widget, self.ui = widgets.load("ReadingPanel")
+        self._on_change = on_change
         self.reading = Reading()
         self._parameters: Any = None  # Parameters; the wrapper adds members that no type checker sees
         self._comparison: Comparison | None = None
@@ -34,6 +37,9 @@ class ReadingPanel:
         widgets.fill(self.ui.arrangementCombo, [(_("axial"), AXIAL), (_("three planes"), PLANES)], AXIAL)
         self.ui.resultSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_selection)
         self.ui.referenceSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_selection)
+        for selector in (self.ui.resultSelector, self.ui.referenceSelector):
+            # Slicer 5.12 and newer tell no change from a volume to its namesake; what is said here must be of the right one.
+            selector.connect("nodeActivated(vtkMRMLNode*)", self._on_selection)
         self.ui.arrangementCombo.connect("activated(int)", self._on_arrangement)
         self.ui.compareButton.connect("clicked()", self._on_compare)
         self.ui.backButton.connect("clicked()", self._on_back)
@@ -64,9 +70,11 @@ class ReadingPanel:
         """Choose a synthetic volume and show it beside the real one, with its uncertainty where there is one."""
         self.ui.resultSelector.setCurrentNode(synthetic)
         self._on_compare()
-        if Overlay.uncertainty in self.reading.overlays():
-            widgets.choose(self.ui.overlayCombo, Overlay.uncertainty.value)
-            self._on_overlay()
+        for overlay in (Overlay.interval, Overlay.uncertainty):  # what is calibrated says more
+            if overlay in self.reading.overlays():
+                widgets.choose(self.ui.overlayCombo, overlay.value)
+                self._on_overlay()
+                break
 
     def refresh(self) -> None:
         """Enable what can be done now."""
@@ -86,7 +94,9 @@ class ReadingPanel:
             Overlay.none: _("nothing"),
             Overlay.real: _("the real scan"),
             Overlay.uncertainty: _("the uncertainty"),
+            Overlay.interval: _("the interval"),
             Overlay.difference: _("the difference"),
+            Overlay.consistency: _("the way back"),
         }
         offered = [(names[kind], kind.value) for kind in self.reading.overlays()]
         current = widgets.chosen(self.ui.overlayCombo)
@@ -125,6 +135,7 @@ class ReadingPanel:
 
     def _on_selection(self, node: slicer.vtkMRMLNode | None) -> None:
         self.refresh()
+        self._on_change()
 
     def _on_arrangement(self, index: int) -> None:
         if self.reading.layout.is_shown:

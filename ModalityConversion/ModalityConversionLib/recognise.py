@@ -29,7 +29,7 @@ def recognise(volume: slicer.vtkMRMLVolumeNode | None) -> Recognised:
         found = ask(volume)
         if found is not None:
             return found
-    return Recognised(None, _("Nothing says what kind of scan this is. Choose it."))
+    return Recognised(None, _("Nothing says what kind of scan this is. Choose it, or click Look."))
 
 
 def _from_mark(volume: slicer.vtkMRMLVolumeNode) -> Recognised | None:

@@ -32,9 +32,17 @@ class Request:
     segment: str = ""
     device: str = "auto"
     uncertainty: bool = False
+    interval: bool = False
+    """Make a map of the calibrated interval too; only of a model that is calibrated for the target."""
     force: bool = False
     """Convert what the model's gate refuses; the result says so."""
     segmentation: bool = False
+    check_lesions: bool = False
+    """Look whether lesions were kept."""
+    lesions: slicer.vtkMRMLNode | None = None
+    """Lesions outlined on the scan: a segmentation, label map or volume; None: none."""
+    convert_back: bool = False
+    """Convert the result back and compare it with the scan."""
     output: slicer.vtkMRMLScalarVolumeNode | None = None
     """The volume to fill; None: a new one."""
 
@@ -65,4 +73,5 @@ class Request:
     @property
     def read(self) -> list[slicer.vtkMRMLNode]:
         """The nodes that are read, which must stay in the scene until the run ends."""
-        return [node for node in (self.scan, *self.further.values(), self.mask) if node is not None]
+        lesions = self.lesions if self.check_lesions else None
+        return [node for node in (self.scan, *self.further.values(), self.mask, lesions) if node is not None]

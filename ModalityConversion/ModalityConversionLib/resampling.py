@@ -42,6 +42,21 @@ def onto(
     return resampled(image, grid, between(owner, target), linear=linear, background=background)
 
 
+def beside(volume: slicer.vtkMRMLScalarVolumeNode, other: slicer.vtkMRMLScalarVolumeNode) -> vtk.vtkImageData:
+    """A scan on another volume's grid: as it is where it lies there already, else resampled (linear), its lowest value
+    where it has none."""
+    same_place = (
+        other.GetTransformNodeID() == volume.GetTransformNodeID()
+        and volumes.size(other) == volumes.size(volume)
+        and volumes.grid(other) == volumes.grid(volume)
+    )
+    if same_place:
+        return other.GetImageData()
+    image = oriented(other.GetImageData(), other)
+    lowest = float(volumes.voxels(other.GetImageData()).min())
+    return onto(volume, image, other, linear=True, background=lowest)
+
+
 def between(
     owner: slicer.vtkMRMLTransformableNode, target: slicer.vtkMRMLTransformableNode
 ) -> vtk.vtkAbstractTransform:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import slicer
 import vtk
 
@@ -25,13 +26,18 @@ class Results:
 
     volume: slicer.vtkMRMLScalarVolumeNode | None
     uncertainty: slicer.vtkMRMLScalarVolumeNode | None
+    interval: slicer.vtkMRMLScalarVolumeNode | None
+    """Half-widths of the calibrated interval."""
     segmentation: slicer.vtkMRMLSegmentationNode | None
+    consistency: slicer.vtkMRMLScalarVolumeNode | None
+    """How far the scan and what came back from its conversion disagree: the size of the difference."""
     report: dict[str, Any]
 
     @property
     def nodes(self) -> list[slicer.vtkMRMLNode]:
         """Those that there are."""
-        return [node for node in (self.volume, self.uncertainty, self.segmentation) if node is not None]
+        every = (self.volume, self.uncertainty, self.interval, self.consistency, self.segmentation)
+        return [node for node in every if node is not None]
 
 
 class Origin:
@@ -69,7 +75,7 @@ def add_to_scene(
     made: list[slicer.vtkMRMLNode] = []
     try:
         volume: slicer.vtkMRMLScalarVolumeNode | None = None
-        uncertainty = segmentation = None
+        uncertainty = interval = consistency = segmentation = None
         if "uncertainty" in images:
             uncertainty = _new_volume(
                 _("{name} (uncertainty of synthetic {modality})").format(
@@ -78,6 +84,19 @@ def add_to_scene(
                 made,
             )
             _fill(uncertainty, images["uncertainty"], origin, request.sources(report), report, "uncertainty")
+        if "interval" in images:
+            name = _("{name} (interval of synthetic {modality})")
+            interval = _new_volume(name.format(name=request.scan.GetName(), modality=report["modality"]), made)
+            _fill(interval, images["interval"], origin, request.sources(report), report, "interval")
+        if "consistency" in images:
+            name = _("{name} (disagreement of the way back from synthetic {modality})")
+            consistency = _new_volume(name.format(name=request.scan.GetName(), modality=report["modality"]), made)
+            size = volumes.voxels(images["consistency"])
+            np.abs(size, out=size)  # where it disagrees is to be seen; an overlay cannot show both ends of a scale
+            _fill(consistency, images["consistency"], origin, request.sources(report), report, "consistency")
+            told = report.get("consistency", {})
+            display.set_units(consistency, "HU" if told.get("units") == "HU" else "arbitrary")
+            display.show_as_disagreement(consistency, told.get("large", 0.0))
         if "segmentation" in images:
             labels = report.get("segmentation", report)
             segmentation = tumor.new_segmentation(request.sources(labels), origin, images["segmentation"], labels, made)
@@ -87,10 +106,11 @@ def add_to_scene(
             volume = _new_volume(name, made) if request.output is None else _renamed(request.output, name)
             _fill(volume, images["volume"], origin, request.sources(report), report, "image")
             display.show_as_scan(volume, report)
-            if uncertainty is not None:
-                display.show_as_uncertainty(uncertainty, volume)
+            for spread in (uncertainty, interval):
+                if spread is not None:
+                    display.show_as_uncertainty(spread, volume)
         _label_views()
-        return Results(volume, uncertainty, segmentation, report)
+        return Results(volume, uncertainty, interval, segmentation, consistency, report)
     except BaseException:
         discard(made)
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import qt
@@ -21,15 +21,18 @@ from .tasks import DeviceQuery
 if TYPE_CHECKING:
     from .parameters import Parameters
 
-# How much of the bar each stage takes; of the time it is much the same.
-_SHARES = {
-    "read": (0, 80),
-    "prepare": (80, 150),
-    "network": (150, 800),
-    "finish": (800, 850),
-    "segment": (850, 970),
-    "write": (970, 1000),
+# How much of the bar each stage takes, where it comes; of the time it is much the same.
+_PARTS = {
+    "read": 80,
+    "prepare": 70,
+    "network": 650,
+    "finish": 50,
+    "segment": 120,
+    "consistency": 650,
+    "lesions": 300,
+    "write": 30,
 }
+_ALWAYS = ("read", "prepare", "network", "finish", "write")
 
 
 class RunPanel:
@@ -46,11 +49,14 @@ class RunPanel:
         self._is_segmentation = self._can_segment = False
         self._devices: list[tuple[str, str]] = []
         self._query: DeviceQuery | None = None
-        for selector in (self.ui.maskSelector, self.ui.outputSelector):
+        self._can_go_back = False
+        self._shares = _shares(_ALWAYS)
+        for selector in (self.ui.maskSelector, self.ui.lesionsSelector, self.ui.outputSelector):
             selector.setMRMLScene(slicer.mrmlScene)
         self.ui.outputSelector.addAttribute("vtkMRMLScalarVolumeNode", marks.CONTENT, "image")
         # The parameter node's own connections take selectors of one class only.
         self.ui.maskSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_mask)
+        self.ui.lesionsSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_lesions)
         self.ui.segmentCombo.connect("activated(int)", self._on_segment)
         self.ui.deviceCombo.connect("activated(int)", self._on_device)
         self.ui.convertButton.connect("clicked()", on_convert)
@@ -65,7 +71,9 @@ class RunPanel:
         """Show these parameters from now on."""
         self._parameters = parameters
 
-    def refresh(self, modality: Modality | None, model: models.Summary | None, missing: str | None) -> None:
+    def refresh(
+        self, modality: Modality | None, target: Modality | None, model: models.Summary | None, missing: str | None
+    ) -> None:
         """Show what the parameters and the scene say now; `missing`: why Convert cannot work."""
         parameters = self._parameters
         if parameters is None:
@@ -91,6 +99,19 @@ class RunPanel:
         )
         segments = self._can_segment = modality is not None and bool(models.segmenting(modality))
         self.ui.segmentationLabel.visible = self.ui.segmentationCheckBox.visible = segments
+        if self.ui.lesionsSelector.currentNode() is not parameters.lesions:
+            self.ui.lesionsSelector.setCurrentNode(parameters.lesions)
+        back = self._can_go_back = modality is not None and target is not None and models.goes_back(modality, target)
+        self.ui.convertBackCheckBox.enabled = back
+        self.ui.convertBackCheckBox.toolTip = (
+            _(
+                "Convert the result back and show where that disagrees with the scan. Takes about as long as the conversion."
+            )
+            if back
+            else _("No installed model makes {source} from {target}.").format(
+                source=modality or "?", target=target or "?"
+            )
+        )
         self.ui.convertButton.enabled = missing is None
         self.ui.convertButton.toolTip = missing or _("Make the synthetic volume. The scan itself is not changed.")
 
@@ -110,22 +131,28 @@ class RunPanel:
         return bool(self._parameters.segmentation and self._can_segment)
 
     @property
+    def wants_way_back(self) -> bool:
+        """Whether the result is to be converted back; False where no model can."""
+        return bool(self._parameters.convertBack and self._can_go_back)
+
+    @property
     def segment(self) -> str:
         """The segment that is the mask; empty for all."""
         return widgets.chosen(self.ui.segmentCombo) if self._is_segmentation else ""
 
     # --- the run
 
-    def show_running(self) -> None:
-        """A run begins."""
+    def show_running(self, *extra: str) -> None:
+        """A run begins; `extra`: the stages that only some runs have."""
         self._say("")
+        self._shares = _shares((*_ALWAYS, *extra))
         self.ui.progressBar.value = 0
         self.ui.progressBar.visible = self.ui.cancelButton.visible = self.ui.stageLabel.visible = True
         self.ui.stageLabel.text = _("Starting")
 
     def show_progress(self, news: Progress) -> None:
         """A run goes on."""
-        first, last = _SHARES.get(news.stage, (0, 1000))
+        first, last = self._shares.get(news.stage, (0, 1000))
         fraction = news.done / news.total if news.total else 0
         self.ui.progressBar.value = int(first + (last - first) * fraction)
         self.ui.stageLabel.text = stage_text(news)
@@ -148,7 +175,8 @@ class RunPanel:
             cautions = [report["caution"]] if report.get("caution") else []
             self._say(" ".join([text, *cautions, *report.get("warnings", [])]), log=bool(run.log.strip()))
         else:
-            self._say(run.message, failed=run.state is State.failed, log=run.state is State.failed)
+            hint = " " + _("Here: tick Unfit scans under Options.") if "--force" in run.message else ""
+            self._say(run.message + hint, failed=run.state is State.failed, log=run.state is State.failed)
 
     def show_fault(self, message: str) -> None:
         """The run did not even begin."""
@@ -197,6 +225,10 @@ class RunPanel:
         if self._parameters is not None and self._parameters.mask is not node:
             self._parameters.mask = node
 
+    def _on_lesions(self, node: slicer.vtkMRMLNode | None) -> None:
+        if self._parameters is not None and self._parameters.lesions is not node:
+            self._parameters.lesions = node
+
     def _on_segment(self, index: int) -> None:
         self._parameters.maskSegment = widgets.chosen(self.ui.segmentCombo)
         self._on_change()
@@ -221,6 +253,17 @@ class RunPanel:
             qt.QApplication.clipboard().setText(self._details)
 
 
+def _shares(stages: Collection[str]) -> dict[str, tuple[float, float]]:
+    """Where on the bar, of 1000, each of these stages begins and ends."""
+    whole = sum(_PARTS[stage] for stage in stages)
+    found, done = {}, 0
+    for stage, part in _PARTS.items():
+        if stage in stages:
+            found[stage] = 1000 * done / whole, 1000 * (done + part) / whole
+            done += part
+    return found
+
+
 def stage_text(news: Progress) -> str:
     """What goes on, and how long it will take, for the user."""
     words = {
@@ -230,6 +273,8 @@ def stage_text(news: Progress) -> str:
         "finish": _("Putting it back on the scan's grid"),
         "write": _("Handing the result back"),
         "segment": _("Outlining the tumor"),
+        "consistency": _("Converting back"),
+        "lesions": _("Looking for lesions"),
     }
     text = words.get(news.stage, news.stage)
     if news.seconds_left is None:

@@ -17,6 +17,9 @@ class Account:
     warnings: list[str] = field(default_factory=list)
     """What the user should know, a sentence each."""
     tiles: int = 0
+    """Of one run."""
+    runs: int = 1
+    """Weight files times variants."""
     batch: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     """By stage."""

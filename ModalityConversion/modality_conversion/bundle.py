@@ -142,6 +142,8 @@ class Summary:
     """The folder, absolute."""
     tells_uncertainty: bool = False
     """Whether it says how sure it is."""
+    calibrated: tuple[Modality, ...] = ()
+    """The targets that it gives an interval for."""
     needs: tuple[Modality, ...] = ()
     """The scans that it cannot do without, where it takes several at once."""
     joint: tuple[Modality, ...] = ()
@@ -187,8 +189,15 @@ def _summary(folder: Path) -> Summary:
         needs=_needed(fields.get("inputs")),
         joint=_joint(fields.get("inputs")),
         tells_uncertainty=isinstance(fields.get("output"), dict) and fields["output"].get("uncertainty") is not None,
+        calibrated=_calibrated(fields.get("calibration")),
         fault=_weights_fault(folder, fields.get("weights")),
     )
+
+
+def _calibrated(calibration: Any) -> tuple[Modality, ...]:
+    factors = calibration.get("factors") if isinstance(calibration, dict) else None
+    entries = [entry.get("target") for entry in factors if isinstance(entry, dict)] if isinstance(factors, list) else []
+    return _modalities(list(dict.fromkeys(target for target in entries if isinstance(target, str))))
 
 
 def _needed(inputs: Any) -> tuple[Modality, ...]:

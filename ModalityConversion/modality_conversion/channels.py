@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -44,8 +44,8 @@ class Channels(Protocol):
         """One array of those of several planes, float32."""
         ...
 
-    def averaged(self, members: Sequence[np.ndarray]) -> np.ndarray:
-        """One array of those of several weight files."""
+    def averaged(self, runs: Iterable[np.ndarray]) -> np.ndarray:
+        """One array of those of several weight files and variants, which come one by one, since each is large."""
         ...
 
 
@@ -56,6 +56,8 @@ class ImageChannels:
     image: int
     uncertainty: int | None = None
     uncertainty_is_log_variance: bool = True
+    tells_spread: bool = False
+    """Whether the disagreement of several runs is all that is known of the uncertainty."""
     section: str = "output"
 
     @classmethod
@@ -64,7 +66,8 @@ class ImageChannels:
         declared = spec.output.uncertainty if wants_uncertainty else None
         if declared is None:
             return cls(spec.output.channel)
-        return cls(spec.output.channel, declared.channel, declared.kind == "log_variance")
+        kind = declared.kind
+        return cls(spec.output.channel, declared.channel, kind == "log_variance", tells_spread=kind == "spread")
 
     @property
     def numbers(self) -> list[int]:
@@ -94,12 +97,28 @@ class ImageChannels:
             return image[None]
         return np.stack([image, np.mean([self._variance(plane[1]) for plane in planes], axis=0)])
 
-    def averaged(self, members: Sequence[np.ndarray]) -> np.ndarray:
-        stacked = np.stack(members)
-        mean = stacked.mean(axis=0)
-        if len(mean) == 2:
-            mean[1] += stacked[:, 0].var(axis=0)  # law of total variance: their own, and how far they disagree
-        return mean
+    def averaged(self, runs: Iterable[np.ndarray]) -> np.ndarray:
+        """Their mean, and its variance by the law of total variance: the mean of their own, and how far they disagree.
+
+        The disagreement is summed up as by Welford (Note on a Method for Calculating Corrected Sums of Squares, 1962).
+        """
+        tells = self.tells_spread or self.uncertainty is not None
+        total, centre, squares, count = None, None, None, 0
+        for run in runs:
+            count += 1
+            total = run.copy() if total is None else np.add(total, run, out=total)
+            if tells:
+                centre = np.zeros_like(run[0]) if centre is None else centre
+                squares = np.zeros_like(run[0]) if squares is None else squares
+                before = run[0] - centre
+                centre += before / count
+                squares += before * (run[0] - centre)
+        assert total is not None  # there is always one run
+        mean: np.ndarray = np.divide(total, count, out=total)
+        if squares is None:
+            return mean
+        spread = squares / count
+        return np.stack([mean[0], mean[1] + spread if len(mean) == 2 else spread])
 
     def _variance(self, channel: np.ndarray) -> np.ndarray:
         """Limited to what float32 can hold."""
@@ -141,5 +160,11 @@ class LabelChannels:
             return planes[0]
         return np.stack([fuse_planes(same, fusion) for same in zip(*planes)])
 
-    def averaged(self, members: Sequence[np.ndarray]) -> np.ndarray:
-        return np.mean(members, axis=0)
+    def averaged(self, runs: Iterable[np.ndarray]) -> np.ndarray:
+        total, count = None, 0
+        for run in runs:
+            count += 1
+            total = run.copy() if total is None else np.add(total, run, out=total)
+        assert total is not None  # there is always one run
+        mean: np.ndarray = np.divide(total, count, out=total)
+        return mean

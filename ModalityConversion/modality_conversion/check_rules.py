@@ -131,7 +131,7 @@ def _images_and_labels_have_their_own_channels(segmentation: Any, targets: Any, 
     if segmentation is None or not targets:
         return
     taken = {output.channel: "the image"}
-    if output.uncertainty is not None:
+    if output.uncertainty is not None and output.uncertainty.channel is not None:
         taken[output.uncertainty.channel] = "the uncertainty"
     declared = [label.channel for label in segmentation.labels]
     for number, channel in enumerate(declared):
@@ -456,6 +456,13 @@ def _channels_differ(output: Any) -> Found:
     if output.uncertainty is not None and output.uncertainty.channel == output.channel:
         what = f"channel {output.channel} is the image and its uncertainty"
         yield ("output", "uncertainty", "channel"), what, "give the number of the channel that holds the uncertainty"
+
+
+@rule
+def _a_spread_needs_several(output: Any, weights: Any, test_time: Any) -> Found:
+    if output.uncertainty is not None and output.uncertainty.kind == "spread" and len(weights) == 1 and not test_time:
+        what = "a single weight file without variants disagrees with nobody"
+        yield ("output", "uncertainty", "kind"), what, "list several `weights`, declare `test_time`, or remove it"
 
 
 # --- calibrated intervals ---------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""The network: every weight file, every plane, on whatever device has the memory."""
+"""The network: every weight file, every variant, every plane, on whatever device has the memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from .modality import Modality
 from .prepare import Prepared
 from .progress import Reporter
 from .sampler import Triple, tilings, without_empty
+from .variants import Axes, mirrored, mirrored_back, variants_of
 
 if TYPE_CHECKING:
     from .bundle import Bundle
@@ -41,22 +42,29 @@ class Ensemble:
     account: Account
 
     def run(self, prepared: Prepared) -> np.ndarray:
-        """The mean over the weight files, float32, shape (channels, *grid), as `Channels.fused` gives it."""
-        files = list(zip(self.bundle.weight_paths, self.bundle.spec.weights))
-        members = [
-            self._member(path, declared.format, prepared, number, len(files))
-            for number, (path, declared) in enumerate(files)
-        ]
-        return members[0] if len(members) == 1 else self.channels.averaged(members)
+        """The mean over weight files and variants, float32, shape (channels, *grid), as `Channels.fused` gives it."""
+        variants = variants_of(self.bundle.spec)
+        self.account.runs = len(self.bundle.spec.weights) * len(variants)
+        runs = self._runs(prepared, variants)
+        return next(runs) if self.account.runs == 1 else self.channels.averaged(runs)
 
-    def _member(self, path: Path, format: str, prepared: Prepared, number: int, members: int) -> np.ndarray:
-        """One weight file; on the device, with smaller patches, on the CPU: whatever works first."""
+    def _runs(self, prepared: Prepared, variants: Sequence[Axes]) -> Iterator[np.ndarray]:
+        """Every variant by every weight file, each as it lies in the scans as they are."""
+        number = 0
+        for path, declared in zip(self.bundle.weight_paths, self.bundle.spec.weights):
+            for axes in variants:
+                turned = mirrored(prepared, axes)
+                yield mirrored_back(self._run(path, declared.format, turned, number), axes)
+                number += 1
+
+    def _run(self, path: Path, format: str, prepared: Prepared, number: int) -> np.ndarray:
+        """One variant by one weight file; on the device, with smaller patches, on the CPU: whatever works first."""
         patch = self.bundle.spec.sampler.size
         while True:
             backend = None
             try:
                 backend = self.opener(path, format, self.account.device)
-                return self._planes(backend, prepared, patch, number, members)
+                return self._planes(backend, prepared, patch, number, self.account.runs)
             except OutOfMemory as error:
                 smaller = _smaller_patch(patch, backend) if patch and backend else None
                 if smaller:
@@ -68,9 +76,7 @@ class Ensemble:
                 else:
                     raise ConversionError(f"{error} Close other programs or crop the scan.") from None
 
-    def _planes(
-        self, backend: Backend, prepared: Prepared, patch: Triple | None, number: int, members: int
-    ) -> np.ndarray:
+    def _planes(self, backend: Backend, prepared: Prepared, patch: Triple | None, number: int, runs: int) -> np.ndarray:
         """Every axis run and fused; see `run`."""
         spec = self.bundle.spec
         feeds = build_feeds(spec, backend.inputs, prepared.volumes, prepared.mask, self.target)
@@ -79,8 +85,8 @@ class Ensemble:
         starts = [plan.starts if occupied is None else without_empty(plan, occupied) for plan in plans]
         tiles = sum(map(len, starts))
 
-        self.reporter.start("network", tiles * members, tiles * number)
-        loop = TileLoop(backend, self.channels, spec.sampler.batch, self.reporter, tiles * members, tiles * number)
+        self.reporter.start("network", tiles * runs, tiles * number)
+        loop = TileLoop(backend, self.channels, spec.sampler.batch, self.reporter, tiles * runs, tiles * number)
         planes = []
         for plan, some in zip(plans, starts):
             mask = None if prepared.mask is None else plan.pad(prepared.mask)

@@ -96,7 +96,7 @@ def refuse(verdict: Verdict) -> None:
     """Raises ConversionError with every reason where the gate refuses a scan."""
     if verdict.refusals:
         reasons = " ".join(finding.reason for finding in verdict.refusals)
-        raise ConversionError(f"{reasons} Convert it all the same with --force; the result is then marked so.")
+        raise ConversionError(f"{reasons} Go on all the same with --force; the result is then marked so.")
 
 
 def judge_scan(seen: Recognition, given: Modality, gate: Gate, model: str) -> list[Finding]:

@@ -1,6 +1,6 @@
 """What kind of scan an image is, and what it shows: from the voxels alone, with a confidence, and `do not know`.
 
-The network sees a coarse view (`recognise_input`) and knows simulated heads (docs/trust-gate.md). Left and right cannot be
+The network sees a coarse view (`recognise_input`) and knows simulated heads (docs/trust.md). Left and right cannot be
 told apart in an image: a head mirrored from left to right looks like another head.
 """
 

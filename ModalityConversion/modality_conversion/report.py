@@ -91,6 +91,7 @@ def _course(bundle: Bundle, sources: Sequence[Modality], source: sitk.Image, acc
         "device": account.device,
         "date": _now(),
         "tiles": account.tiles,
+        "runs": account.runs,
         "batch": account.batch,
         "warnings": list(account.warnings),
         "seconds": {stage: round(value, 3) for stage, value in account.seconds.items()},
@@ -124,8 +125,9 @@ def header_fields(report: Mapping[str, Any]) -> dict[str, str]:
         names = "; ".join(f"{label['value']} {' '.join(label['name'].split())}" for label in report["labels"])
         what, said = "SEGMENTATION", {"content": "segmentation", "labels": names}
     else:
-        what = f"SYNTHETIC {report['modality']}{', FORCED' if report.get('forced') else ''}"
+        what = f"SYNTHETIC {report['modality']}"
         said = {"modality": report["modality"], "units": report["units"]}
+    what += ", FORCED" if report.get("forced") else ""
     return {
         # The side-car file has the model too; that someone opens a lone NIfTI unwarned is worse than not to know the model.
         "ITK_FileNotes": f"{what}, not for diagnosis; {caution or '{id} {version}'.format(**model)}"[:_NOTES],

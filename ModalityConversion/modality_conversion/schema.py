@@ -36,6 +36,9 @@ SizeTriple = tuple[Optional[PositiveInt], Optional[PositiveInt], Optional[Positi
 SpacingTriple = tuple[Optional[PositiveFloat], Optional[PositiveFloat], Optional[PositiveFloat]]
 
 
+Flip = Annotated[tuple[Literal[0, 1, 2], ...], Field(min_length=1)]
+
+
 class Section(BaseModel):
     """Base of every section: unknown keys are errors, values are read strictly, an instance cannot change.
 
@@ -433,12 +436,40 @@ class Sampler(Section):
 
 
 class Uncertainty(Section):
-    """Which output channel says how sure the network is."""
+    """What says how sure the model is."""
 
-    channel: Annotated[int, Field(ge=0)]
-    """Channel number."""
-    kind: Literal["log_variance", "scale"]
-    """`log_variance`: ln of the variance. `scale`: the standard deviation itself."""
+    channel: Optional[Annotated[int, Field(ge=0)]] = None
+    """Channel number; null with `spread`."""
+    kind: Literal["log_variance", "scale", "spread"]
+    """`log_variance`: ln of the variance. `scale`: the standard deviation itself. `spread`: no channel says it; how far the
+    weight files, and the variants of `test_time`, disagree. With the others that is added to what the channel says."""
+
+    @model_validator(mode="after")
+    def _channel_fits_kind(self) -> Uncertainty:
+        if self.kind == "spread" and self.channel is not None:
+            _raise(["kind spread has no channel; remove `channel`, or use kind log_variance or scale"])
+        if self.kind != "spread" and self.channel is None:
+            _raise([f"kind {self.kind} names no `channel`; give its number, counted from 0"])
+        return self
+
+
+class Variants(Section):
+    """Variants of the scans that are converted too; their results are brought back and averaged."""
+
+    flips: Annotated[tuple[Flip, ...], Field(min_length=1, examples=[[[2]]])]
+    """One variant for each entry: the scans mirrored along these axes of the array that the network sees. Beside them the
+    scans are always converted as they are."""
+
+    @model_validator(mode="after")
+    def _each_variant_once(self) -> Variants:
+        faults = []
+        for axes in self.flips:
+            if len(set(axes)) != len(axes):
+                faults.append(f"the flip {list(axes)} names an axis twice; name each once")
+        if len({frozenset(axes) for axes in self.flips}) != len(self.flips):
+            faults.append("`flips` has a variant twice; list each once")
+        _raise(faults)
+        return self
 
 
 class Output(Section):
@@ -695,6 +726,8 @@ class ConversionSpec(Section):
     """How it is cut. Default: slices along axis 0."""
     fusion: Literal["mean", "median", "gaussian"] = "mean"
     """How planes and overlaps are put together. `median`: of the planes. `gaussian`: overlaps weighted as in MONAI."""
+    test_time: Optional[Variants] = None
+    """Variants that are averaged. null: the scans as they are, once."""
     output: Output = Output()
     """Back into target units. Default: channel 0 as it is."""
     segmentation: Optional[Segmentation] = None

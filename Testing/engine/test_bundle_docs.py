@@ -36,6 +36,7 @@ SECTIONS = (
     ("`mask`", schema.Mask),
     ("`inputs[]`", schema.Input),
     ("`sampler`", schema.Sampler),
+    ("`test_time`", schema.Variants),
     ("`output`", schema.Output),
     ("`output.uncertainty`", schema.Uncertainty),
     ("`segmentation`", schema.Segmentation),

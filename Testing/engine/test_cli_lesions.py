@@ -207,6 +207,16 @@ def test_a_conversion_says_how_far_it_can_be_believed(tmp_path: Path, files: dic
 
 
 @pytest.mark.usefixtures("model")
+def test_lesions_can_be_checked_without_a_page(tmp_path: Path, files: dict[str, Path], run: Runner) -> None:
+    command = ["convert", files["real_T1"], "--to", "T2", "--out", tmp_path / "out.mha", "--progress", "none"]
+    outcome = run(*command, "--check-lesions", "--lesions", files["real_lesions"])
+    assert outcome.code == 0, outcome.err
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert [lesion["verdict"] for lesion in report["lesion_check"]["lesions"]] == ["kept", "kept"]
+    assert not list(tmp_path.glob("*.html"))
+
+
+@pytest.mark.usefixtures("model")
 def test_a_calibrated_model_says_its_interval_unasked(tmp_path: Path, files: dict[str, Path], run: Runner) -> None:
     outcome = run("convert", files["real_T1"], "--to", "T2", "--out", tmp_path / "out.mha", "--progress", "json")
     assert outcome.code == 0, outcome.err

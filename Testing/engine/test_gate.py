@@ -330,6 +330,49 @@ def test_a_scan_that_neither_says_nor_shows_what_it_is_is_asked_for(models: Path
     failed(run("convert", scan, "--to", "T2", "--out", models / "o.nrrd"), 1, "Say so, for example with --from T1")
 
 
+SEGMENTATION = {
+    "labels": [
+        {
+            "value": 1,
+            "name": "Bright",
+            "terminology": {
+                "category": {"scheme": "SCT", "value": "85756007", "meaning": "Tissue"},
+                "type": {"scheme": "SCT", "value": "85756007", "meaning": "Tissue"},
+            },
+        }
+    ],
+    "activation": "none",
+}
+
+
+def test_segment_refuses_what_its_model_was_not_made_for_and_marks_what_was_forced(models: Path, run: Runner) -> None:
+    write_bundle(models / "models" / "outlines", targets={}, segmentation=SEGMENTATION, gate=GATE)
+    out = models / "labels.nrrd"
+    for image, words in ((heads.knee(), "does not look like a head"), (heads.head("T1CE"), "looks like T1CE")):
+        scan = written(models, image)
+        arguments = ("segment", scan, "--from", "T1", "--model", "outlines", "--out", out)
+        failed(run(*arguments), 1, words)
+        assert not out.exists()
+    assert run(*arguments, "--force").code == 0
+    report = json.loads((models / "labels.json").read_text())
+    assert report["forced"] is True
+    assert report["gate"]["passed"] is False
+    assert any(line.startswith("Forced: ") and "T1CE" in line for line in report["warnings"])
+    assert "FORCED" in read_image(out).GetMetaData("ITK_FileNotes")
+
+
+def test_convert_asks_the_gate_of_the_model_that_segments_before_it_begins(models: Path, run: Runner) -> None:
+    write_bundle(models / "models" / "outlines", targets={}, segmentation=SEGMENTATION, gate=GATE)
+    scan, out, labels = written(models, heads.knee()), models / "out.nrrd", models / "labels.nrrd"
+    arguments = ("convert", scan, "--from", "T1", "--to", "T2", "--model", "open", "--out", out)
+    arguments = (*arguments, "--segmentation", labels, "--segmentation-model", "outlines")
+    failed(run(*arguments), 1, "does not look like a head")
+    assert not out.exists()
+    assert run(*arguments, "--force").code == 0
+    assert json.loads((models / "labels.json").read_text())["forced"] is True
+    assert "forced" not in json.loads((models / "out.json").read_text())  # the converting model has no gate
+
+
 def test_how_sure_the_recogniser_is_of_each_head_tells_right_from_wrong_sequences() -> None:
     network = open_network(heads.RECOGNISER)
     looks = {kind: recognise(heads.head(kind), network) for kind in ("T1", "T1CE", "T2", "FLAIR", "PD", "CT")}

@@ -13,7 +13,7 @@ from ..bundle import Bundle
 from ..catalog import Catalog
 from ..dicom import DicomVolume
 from ..errors import Cancelled, ConversionError
-from ..gate_pass import add_to_report, pass_gate
+from ..gate_pass import add_to_report, looked_at_once, pass_gate
 from ..modality import Modality
 from ..progress import Progress
 from ..sources import why_unfit
@@ -68,6 +68,10 @@ def convert(
     lesion_report: Annotated[
         Path | None, typer.Option(help="Check whether lesions were kept, and write the page (HTML) here.")
     ] = None,
+    check_lesions: Annotated[
+        bool,
+        typer.Option("--check-lesions", help="Check whether lesions were kept; the report says it, without a page."),
+    ] = False,
     known: Known = None,
     finder: Finder = None,
     segmentation: Annotated[Path | None, typer.Option(help="Segment the scan too, and write the label map.")] = None,
@@ -87,9 +91,9 @@ def convert(
     named = Named.of(input, source, other, series)
     if segmentation_model and not segmentation:
         raise typer.BadParameter("Say with --segmentation where the labels go.", param_hint="--segmentation-model")
-    if (known or finder) and not lesion_report:
+    if (known or finder) and not (lesion_report or check_lesions):
         hint = "--lesions" if known else "--finder"
-        raise typer.BadParameter("Say with --lesion-report where the check goes.", param_hint=hint)
+        raise typer.BadParameter("Ask for the check with --lesion-report or --check-lesions.", param_hint=hint)
     with shown(progress) as tell, stop_on_signal() as asked_to_stop, ended_with_parent(stop_with_parent, progress):
         notes: list[str] = []
         files = named.files(partial(_tell_of_reading, tell), asked_to_stop, notes)
@@ -103,12 +107,18 @@ def convert(
         bundle = converter(catalog, list(files), target, model)
         if uncertainty and bundle.spec.output.uncertainty is None:
             raise ConversionError(f"{bundle.spec.id} does not say how sure it is. Leave --uncertainty out.")
-        trust = Trust.of(bundle, catalog, list(files), target, interval, consistency, lesion_report, known, finder)
+        lesions = check_lesions or lesion_report is not None
+        trust = Trust.of(bundle, catalog, list(files), target, interval, consistency, lesions, known, finder)
         labeller = _segmenter(catalog, list(files), segmentation_model) if segmentation else None
 
         tell(Progress("read", 0, 1, None))
         scans = Scans.read(files, mask, partial(_tell_of_reading, tell), asked_to_stop)
-        verdict = pass_gate(scans.images, bundle.spec, force, notes)
+        look = looked_at_once()
+        verdict = pass_gate(scans.images, bundle.spec, force, notes, look)
+        second_notes: list[str] = []
+        second_verdict = (
+            pass_gate(scans.only(labeller[1]).images, labeller[0].spec, force, second_notes, look) if labeller else None
+        )
         trust.read(next(iter(scans.images.values())))
         tell(Progress("read", 1, 1, None))
 
@@ -142,6 +152,7 @@ def convert(
                 cancel=asked_to_stop,
             )
             labels.report["source"]["files"] = used.account
+            add_to_report(labels.report, second_verdict, force, second_notes)
             conversion.report["segmentation"] = {**labels.report, "output": str(segmentation)}
         found = trust.look(conversion, scans, device, tell, asked_to_stop)
         tell(Progress("write", 0, 1, None))

@@ -9,6 +9,7 @@ import typer
 
 from ..dicom import DicomVolume
 from ..errors import Cancelled
+from ..gate_pass import add_to_report, pass_gate
 from ..progress import Progress
 from . import options
 from .console import (
@@ -42,13 +43,17 @@ def segment(
     device: options.Device = "auto",
     mask: Annotated[Path | None, typer.Option(help="Where to segment: a mask on the scan's grid.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as JSON here too.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Segment what the model's gate refuses, too; the result is marked so.")
+    ] = False,
     progress: options.Progress = ProgressStyle.bar,
     stop_with_parent: options.StopWithParent = False,
 ) -> None:
     """Segment a scan. The label map lies on the scan's own grid and is marked not for diagnosis."""
     named = Named.of(input, source, other, series)
     with shown(progress) as tell, stop_on_signal() as asked_to_stop, ended_with_parent(stop_with_parent, progress):
-        files = named.files(cancel=asked_to_stop)
+        notes: list[str] = []
+        files = named.files(cancel=asked_to_stop, notes=notes)
         is_dicom = isinstance(next(iter(files.values())), DicomVolume)
         check_dicom(out, (), is_dicom, None)
         outputs = Outputs({"--out": out}, report=report, objects=is_dicom)
@@ -57,6 +62,7 @@ def segment(
 
         tell(Progress("read", 0, 1, None))
         scans = Scans.read(files, mask, cancel=asked_to_stop)
+        verdict = pass_gate(scans.images, bundle.spec, force, notes)
         tell(Progress("read", 1, 1, None))
 
         from ..segment import segment as run
@@ -64,6 +70,7 @@ def segment(
         result = run(scans.images, bundle, device=device, mask=scans.mask, progress=tell, cancel=asked_to_stop)
         result.report["source"]["files"] = scans.account
         result.report["warnings"][:0] = scans.notes
+        add_to_report(result.report, verdict, force, notes)
         tell(Progress("write", 0, 1, None))
         if asked_to_stop():
             raise Cancelled

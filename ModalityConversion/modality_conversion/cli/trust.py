@@ -52,7 +52,7 @@ class Trust:
         target: Modality,
         interval: Path | None,
         consistency: Path | None,
-        page: Path | None,
+        lesions: bool,
         known: Path | None,
         finder: str | None,
     ) -> Trust:
@@ -69,7 +69,7 @@ class Trust:
             target,
             why_no_interval(bundle.spec, target) is None,
             require_reverse(catalog, bundle, given[0], target) if consistency else None,
-            (lambda device, cancel: Looker(catalog, finder, device, cancel)) if page else None,
+            (lambda device, cancel: Looker(catalog, finder, device, cancel)) if lesions else None,
             known,
         )
 
