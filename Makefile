@@ -33,7 +33,7 @@ format: .venv/test.stamp
 
 # constraints.txt pins torch, since a free choice brings gigabytes of CUDA on Linux.
 .venv/test.stamp: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cpu,demo,dicom,torchscript,training,test]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cpu,demo,dicom,remote,torchscript,training,test]"
 	touch $@
 
 clean:

@@ -14,6 +14,8 @@ class Account:
 
     device: str
     """Where the network ran, in the end."""
+    fallbacks: tuple[str, ...] = ()
+    """Devices that the user named for the case that this one is lost."""
     warnings: list[str] = field(default_factory=list)
     """What the user should know, a sentence each."""
     tiles: int = 0

@@ -17,6 +17,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from .backends import Backend, open_backend
+from .backends.address import is_server
+from .backends.remote import RemoteBackend
 from .bundle import Bundle
 from .convert import convert
 from .ensemble import Opener
@@ -52,6 +54,12 @@ class Benchmark:
     """The command line as a user runs it: start Python, read, convert, write a NIfTI file."""
     peak_mib: float | None
     """Peak memory of that process; None where the system does not tell."""
+    server_compute_s: float | None = None
+    """What the server says it spent in the network, for one volume. None elsewhere, or where it does not say."""
+    server_overhead_s: float | None = None
+    """What the same run took beyond that: packing, sending, waiting."""
+    local_difference: float | None = None
+    """Of a server: largest difference to this machine's CPU, in target units."""
 
 
 def benchmark(
@@ -68,9 +76,9 @@ def benchmark(
         raise ConversionError(f"{spec.id} only segments; `bench` measures conversions.")
     image, target = head_phantom(size), next(iter(spec.targets))
 
-    def run(model: Bundle, opener: Opener = open_backend) -> np.ndarray:
+    def run(model: Bundle, opener: Opener = open_backend, place: str = device) -> np.ndarray:
         images = {spec.modalities[0]: image}
-        result = convert(images, model, target=target, device=device, uncertainty=False, opener=opener)
+        result = convert(images, model, target=target, device=place, uncertainty=False, opener=opener)
         return sitk.GetArrayFromImage(result.image).astype(np.float64)
 
     recorder = _Recorder()
@@ -82,6 +90,10 @@ def benchmark(
         seconds["network"].append(_timed(recorder.replay))
         seconds["slice_loop"].append(_timed(lambda: run(each_slice)))
     pipeline, network, slice_loop = (statistics.median(seconds[name]) for name in ("pipeline", "network", "slice_loop"))
+    compute, way, difference = None, None, None
+    if is_server(device):
+        compute, way = recorder.served_seconds()
+        difference = float(np.abs(run(bundle, place="cpu") - batched).max())
     end_to_end, peak = _end_to_end(bundle, image, spec.modalities[0], target, device)
     return Benchmark(
         model=f"{spec.id} {spec.version}",
@@ -97,6 +109,9 @@ def benchmark(
         batch_difference=float(np.abs(run(single) - batched).max()),
         end_to_end_s=round(end_to_end, 3),
         peak_mib=peak,
+        server_compute_s=None if compute is None else round(compute, 3),
+        server_overhead_s=None if way is None else round(way, 3),
+        local_difference=difference,
     )
 
 
@@ -106,10 +121,12 @@ class _Recorder:
     def __init__(self) -> None:
         self.device = ""
         self._calls: list[tuple[Callable[..., np.ndarray], dict[str, np.ndarray]]] = []
+        self._backends: list[Backend] = []
 
     def open(self, path: Path, format: str, device: str) -> Backend:
         backend = open_backend(path, format, device)
         self.device = backend.device
+        self._backends.append(backend)
         run = backend.run
 
         def recorded(feeds: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -124,6 +141,18 @@ class _Recorder:
     def replay(self) -> None:
         for run, feeds in self._calls:
             run(feeds)
+
+    def served_seconds(self) -> tuple[float | None, float | None]:
+        """Of one more run, what the server spends in the networks, and the rest; None where it does not say."""
+        before = self._served()
+        seconds = _timed(self.replay)
+        after = self._served()
+        return (None, None) if before is None or after is None else (after - before, seconds - (after - before))
+
+    def _served(self) -> float | None:
+        told = [backend.compute_seconds() for backend in self._backends if isinstance(backend, RemoteBackend)]
+        counted = [seconds for seconds in told if seconds is not None]
+        return sum(counted) if counted and len(counted) == len(told) else None
 
 
 def _with_sampler(bundle: Bundle, **changes: Any) -> Bundle:
@@ -153,6 +182,7 @@ def _end_to_end(
         command = [sys.executable, "-m", "modality_conversion.cli", "convert", str(scan), "--from", source.value]
         command += ["--to", target.value, "--out", str(out), "--model", bundle.spec.id, "--device", device]
         command += ["--models-dir", str(bundle.path.parent), "--progress", "none"]
+        command += ["--force"]  # a phantom is no head, and a model's gate may see that
         here = os.pathsep.join([str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")])
         started = time.perf_counter()
         done = subprocess.run(

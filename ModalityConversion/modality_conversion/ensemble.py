@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import devices
 from .account import Account
 from .backends import Backend
+from .backends.address import Address, is_server
 from .channels import Channels
-from .errors import ConversionError, OutOfMemory
+from .errors import ConversionError, OutOfMemory, ServerLost
 from .feeds import TilePreparation, build_feeds
 from .fusion import blending_weights
 from .inference import TileLoop
@@ -51,25 +53,34 @@ class Ensemble:
     def _runs(self, prepared: Prepared, variants: Sequence[Axes]) -> Iterator[np.ndarray]:
         """Every variant by every weight file, each as it lies in the scans as they are."""
         number = 0
-        for path, declared in zip(self.bundle.weight_paths, self.bundle.spec.weights):
+        for member in range(len(self.bundle.spec.weights)):
             for axes in variants:
                 turned = mirrored(prepared, axes)
-                yield mirrored_back(self._run(path, declared.format, turned, number), axes)
+                yield mirrored_back(self._run(member, turned, number), axes)
                 number += 1
 
-    def _run(self, path: Path, format: str, prepared: Prepared, number: int) -> np.ndarray:
+    def _run(self, member: int, prepared: Prepared, number: int) -> np.ndarray:
         """One variant by one weight file; on the device, with smaller patches, on the CPU: whatever works first."""
+        path, format = self.bundle.weight_paths[member], self.bundle.spec.weights[member].format
         patch = self.bundle.spec.sampler.size
         while True:
             backend = None
             try:
-                backend = self.opener(path, format, self.account.device)
+                backend = self.opener(path, format, self._place(member))
                 return self._planes(backend, prepared, patch, number, self.account.runs)
+            except ServerLost as error:
+                self._fall_back(error, format)
+                patch = self.bundle.spec.sampler.size
             except OutOfMemory as error:
                 smaller = _smaller_patch(patch, backend) if patch and backend else None
                 if smaller:
                     patch = smaller
                     self._note(f"{error} Patches were made smaller: {patch}; seams and context change a little.")
+                elif self.account.fallbacks:
+                    self._fall_back(error, format)
+                    patch = self.bundle.spec.sampler.size
+                elif is_server(self.account.device):  # the CPU here is for whoever asked for it
+                    raise ConversionError(f"{error} Crop the scan, or choose another device.") from None
                 elif self.account.device != "cpu":
                     self._note(f"{error} The CPU was used instead.")
                     self.account.device, patch = "cpu", self.bundle.spec.sampler.size
@@ -96,6 +107,21 @@ class Ensemble:
             self._note(note)
         self.account.tiles, self.account.batch = tiles, loop.batch
         return self.channels.fused(planes, spec.fusion)
+
+    def _place(self, member: int) -> str:
+        """The device, for a server with the name that the weight file has there."""
+        device, members = self.account.device, len(self.bundle.spec.weights)
+        return str(Address.parse(device).of(self.bundle.spec.id, member, members)) if is_server(device) else device
+
+    def _fall_back(self, error: ConversionError, format: str) -> None:
+        """Take the next device that the user named; there is none: raise the error."""
+        if not self.account.fallbacks:
+            raise error
+        notes: list[str] = []
+        self.account.device, self.account.fallbacks = devices.choose(",".join(self.account.fallbacks), format, notes)
+        reason = error.reason if isinstance(error, ServerLost) else str(error)
+        for note in (f"{reason} {self.account.device} was used instead.", *notes):
+            self._note(note)
 
     def _note(self, text: str) -> None:
         self.account.warnings.append(text)

@@ -18,6 +18,15 @@ class OutOfMemory(ConversionError):
     """A device ran out of memory. The tile loop catches this and tries again with less."""
 
 
+class ServerLost(ConversionError):
+    """A server that was to run the network cannot be reached, has not got it ready, or stopped answering."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason} {remedy}")
+        self.reason = reason
+        """The message without what to do, which matters less where another device takes over."""
+
+
 class InvalidBundle(ConversionError):
     """A model folder that cannot be used. `faults` holds every reason, not only the first."""
 

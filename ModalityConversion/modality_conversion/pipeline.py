@@ -68,7 +68,9 @@ def run_model(
                 reporter.start("prepare", 1)
                 sources = accept(named, bundle.spec, target, account.warnings)
                 bundle.verify_weights()
-                account.device = devices.resolve(device, bundle.spec.weights[0].format)
+                account.device, account.fallbacks = devices.choose(
+                    device, bundle.spec.weights[0].format, account.warnings
+                )
                 inside = resolve_mask(bundle.spec.mask, mask, next(iter(sources.values())), account.warnings)
                 prepared = prepare(sources, inside, bundle.spec, account.warnings, cancel)
             with account.timed("network"):

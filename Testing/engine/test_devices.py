@@ -181,3 +181,14 @@ def test_a_system_that_says_little_still_has_a_processor(monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     monkeypatch.delattr(os, "sysconf", raising=False)
     assert devices._processor() == "arm64, 1 core"
+
+
+def test_of_a_list_the_first_that_works_is_taken_and_the_others_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx, "fault", only("cuda:1", "cpu"))
+    notes: list[str] = []
+    assert devices.choose("dml, cuda:1,cpu", "onnx", notes) == ("cuda:1", ("cpu",))
+    assert notes == ["dml:0 does not work: buy another. cuda:1 was used instead."]
+    with pytest.raises(ConversionError, match="dml:0 does not work"):
+        devices.choose("coreml,dml", "onnx", [])
+    with pytest.raises(ConversionError, match="names several devices"):
+        devices.resolve("cuda:1,cpu", "onnx")

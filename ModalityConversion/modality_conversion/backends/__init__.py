@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import ConversionError
 from ..sampler import Tiling
+from .address import is_server
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,14 @@ class Backend(Protocol):
 
 
 def open_backend(path: Path, format: str, device: str) -> Backend:
-    """Load weights on a device (`cpu`, `cuda:1`, ...; not `auto`).
+    """Load weights on a device (`cpu`, `cuda:1`, ...; not `auto`), or find them on a server (`grpc://host:8001/name`).
 
     Raises ConversionError when the runtime is missing, the device is not there, or the file cannot be loaded.
     """
+    if is_server(device):
+        from .remote import RemoteBackend
+
+        return RemoteBackend(path, device)
     if format == "torchscript":
         from .torchscript import TorchScriptBackend
 
@@ -84,6 +89,12 @@ def open_backend(path: Path, format: str, device: str) -> Backend:
     from .onnx import OnnxBackend
 
     return OnnxBackend(path, device)
+
+
+def batch_of_graph(inputs: tuple[Tensor, ...]) -> int | None:
+    """The batch that a graph demands, or None: that of its first image; a code or a time step may well have a fixed axis."""
+    images = [tensor.shape for tensor in inputs if tensor.shape and len(tensor.shape) >= 4]
+    return images[0][0] if images else None
 
 
 def tile_outputs(raw: np.ndarray, tiling: Tiling, tiles: int | None = None) -> np.ndarray:

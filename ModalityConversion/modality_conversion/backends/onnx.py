@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ConversionError, OutOfMemory
 from ..sampler import Tiling
-from . import ResidentLoop, Tensor, glue
+from . import ResidentLoop, Tensor, batch_of_graph, glue
 from .failures import is_out_of_memory, one_line
 from .installation import not_in_this_build, reinstall, why_not_loaded
 from .processor import threads as default_threads
@@ -53,7 +53,7 @@ class OnnxBackend:
         _check_file(self.path)
         self._session = open_session(self.path, device, threads)
         self.inputs = tuple(_tensor(node) for node in self._session.get_inputs())
-        self.fixed_batch = _fixed_batch(self.inputs)
+        self.fixed_batch = batch_of_graph(self.inputs)
         outputs = self._session.get_outputs()
         if not outputs:
             raise ConversionError(f"The network in {path} has no output. Export it again.")
@@ -283,9 +283,3 @@ def _dtype(text: str) -> str:
     """onnxruntime's `tensor(float)` -> `float32`; anything that is no tensor stays as it is."""
     name = text.removeprefix("tensor(").removesuffix(")") if text.startswith("tensor(") else text
     return _NUMPY_NAMES.get(name, name)
-
-
-def _fixed_batch(inputs: tuple[Tensor, ...]) -> int | None:
-    """The batch size of the first input that is an image; a code or a time step may well have a fixed first axis."""
-    images = [tensor.shape for tensor in inputs if tensor.shape and len(tensor.shape) >= 4]
-    return images[0][0] if images else None

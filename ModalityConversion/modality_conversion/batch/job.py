@@ -29,6 +29,8 @@ def do(request: Mapping[str, Any], cancel: Callable[[], bool]) -> None:
 
     folder, source, modality = Path(request["folder"]), Path(request["source"]), request["modality"]
     bundle = Catalog(tuple(map(Path, request["models_dirs"]))).get(request["model"])
+    if bundle.hash != request["model_sha256"]:
+        raise ConversionError(f"The model {bundle.spec.id} was exchanged meanwhile. Start the same command again.")
     scan = None
     if request["series"]:
         scan = read_volume(choose(find_volumes(source, cancel=cancel), request["series"]), cancel=cancel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,10 @@ from ..bundle import Bundle
 from ..errors import Cancelled, ConversionError
 from ..modality import Modality
 from ..progress import Progress, Reporter
+from ..version import __version__
 from . import bids
 from .case import Case, Refused
+from .cluster import Cluster, check_address, work_on_cluster
 from .plan import Plan, Question, plan
 from .store import Store, write_whole
 from .summary import Entry, page, ranked, table
@@ -20,6 +23,8 @@ from .workers import default_workers, work
 
 SUMMARY, TABLE = "summary.html", "cases.tsv"
 _SUMMARY_EVERY = 20
+_SUMMARY_SHARE = 20
+"""The summary is written again when so many times the time has passed that writing it took: it grows with the batch."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Settings:
     models_dirs: tuple[Path, ...] = ()
     device: str = "auto"
     workers: int | None = None
+    cluster: Cluster | None = None
+    """Where the cases are converted, instead of by processes here."""
 
 
 @dataclass
@@ -60,12 +67,16 @@ def run_batch(
     settings: Settings,
     progress: Callable[[Progress], None] | None = None,
     cancel: Callable[[], bool] = lambda: False,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
     """Convert every scan of a folder, a BIDS data set or a table into `out`, and write a summary.
 
     What an earlier run did is kept, unless input, model or question changed. A case that fails is written down and the rest
-    goes on. Raises ConversionError where nothing can be done at all, Cancelled where `cancel` said so; what is done stays.
+    goes on. `note` is told what the user should know meanwhile. Raises ConversionError where nothing can be done at all,
+    Cancelled where `cancel` said so; what is done stays.
     """
+    if settings.cluster is not None:
+        check_address(settings.cluster)
     made = plan(given, out, Question(settings.target, settings.source, settings.model_for), cancel)
     if not made.cases and not made.failed:
         reasons = "; ".join(f"{refused.id}: {refused.reason}" for refused in made.left_out[:3])
@@ -73,17 +84,23 @@ def run_batch(
     workers = min(settings.workers or default_workers(settings.device), max(1, len(made.cases)))
     outcome = Outcome(out, made.kind, workers, left_out=made.left_out)
     store = Store(out)
-    with store.locked():
+    with store.locked(cancel):
         for name, text in _top(made, out, settings).items():
             write_whole(out / name, text)
-        _work(made, store, settings, outcome, Reporter(progress, None), cancel)
+        _work(made, store, settings, outcome, Reporter(progress, None), cancel, note)
     if cancel():
         raise Cancelled("Cancelled; what was done is kept. The same command goes on where it was.")
     return outcome
 
 
 def _work(
-    made: Plan, store: Store, settings: Settings, outcome: Outcome, reporter: Reporter, cancel: Callable[[], bool]
+    made: Plan,
+    store: Store,
+    settings: Settings,
+    outcome: Outcome,
+    reporter: Reporter,
+    cancel: Callable[[], bool],
+    note: Callable[[str], None],
 ) -> None:
     entries = {f"refused {n}": Entry(refused.id, reason=refused.reason) for n, refused in enumerate(made.failed)}
     pending: dict[str, dict[str, Any]] = {}
@@ -102,12 +119,14 @@ def _work(
     total, before = len(made.cases) + len(made.failed), len(entries)
     reporter.start("batch", total, before)
     places: dict[str, Path] = {}
+    summary_due = 0.0
 
     def prepare(request: Mapping[str, Any]) -> Mapping[str, Any]:
         places[request["key"]] = store.workplace(request["key"])
         return {**request, "folder": str(places[request["key"]].absolute())}
 
     def settle(request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        nonlocal summary_due
         reason = answer.get("error", "")
         if not reason:
             try:
@@ -115,13 +134,19 @@ def _work(
             except OSError as error:
                 reason = f"Its result cannot be written: {error.strerror or error}."
         if reason:
+            store.check()
             entries[request["key"]] = Entry(request["id"], reason=reason)
             store.fail(request["key"], {"id": request["id"], "reason": reason})
-        if len(entries) % _SUMMARY_EVERY == 0:
+        if len(entries) % _SUMMARY_EVERY == 0 and (started := time.monotonic()) >= summary_due:
             _summarise(outcome, entries.values(), settings)
+            summary_due = time.monotonic() + _SUMMARY_SHARE * (time.monotonic() - started)
         reporter.advance("batch", len(entries), total)
 
-    work(pending.values(), outcome.workers, prepare, settle, cancel)
+    if settings.cluster is None:
+        work(pending.values(), outcome.workers, prepare, settle, cancel)
+    elif pending:
+        work_on_cluster(pending.values(), settings.cluster, settings.device, prepare, settle, cancel, note)
+    store.check()
     _summarise(outcome, entries.values(), settings)
 
 
@@ -135,6 +160,8 @@ def request_of(case: Case, settings: Settings) -> dict[str, Any]:
         "modality": case.modality.value,
         "target": settings.target.value,
         "model": case.model,
+        "model_sha256": case.model_sha256,
+        "engine_version": __version__,
         "models_dirs": [str(folder.absolute()) for folder in settings.models_dirs],
         "device": settings.device,
         "mask": str(case.mask.absolute()) if case.mask else None,

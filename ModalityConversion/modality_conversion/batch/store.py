@@ -4,7 +4,7 @@ A case's files are made in `work/<key>-<random>/`, a folder that no one else loo
 is renamed to `ready/<key>/`: from then on the case is decided. Its files then take their places one by one, and at
 last its manifest becomes `done/<key>.json`. A run that starts first puts in place what it finds in `ready`, and
 removes `work`. So no case is lost or made twice, and no half-written file ever has a result's name. Only the process
-that holds the lock, which the system takes away when it ends, however it ends, does any of this.
+that holds the folder, see `lock`, does any of this.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConversionError
+from .lock import OutputLock
 
 NAME = ".modality-conversion-batch"
 MANIFEST = "manifest.json"
@@ -31,27 +32,29 @@ class Store:
     def __init__(self, out: Path) -> None:
         self.out = out
         self.root = out / NAME
+        self._lock = OutputLock(self.root, out)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, cancel: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Hold the output folder for this process. Raises ConversionError where another run has it, or it cannot be made."""
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             for folder in (self.root, *(self.root / name for name in ("work", "ready", "done", "failed"))):
                 folder.mkdir(mode=0o700, exist_ok=True)
-            with (self.root / "lock").open("a+b") as file:
-                if not _lock(file.fileno()):
-                    raise ConversionError(
-                        f"Another batch is writing to {self.out}. Wait for it, or choose another folder."
-                    )
+            with self._lock.held(cancel):
                 self._recover()
                 yield
+                self.check()
                 shutil.rmtree(self.root / "work", ignore_errors=True)
         except OSError as error:
             raise ConversionError(
                 f"{self.out} cannot be written: {error.strerror or error}. Free some space or choose another folder, "
                 "then start the same command again: it goes on where it was."
             ) from None
+
+    def check(self) -> None:
+        """Raise ConversionError where another run has taken the folder over."""
+        self._lock.check()
 
     def workplace(self, key: str) -> Path:
         """An empty private folder for a case's files."""
@@ -67,7 +70,11 @@ class Store:
         return told
 
     def commit(self, key: str, workplace: Path) -> dict[str, Any]:
-        """Take what lies in a case's workplace as its result, and put it in place. Raises OSError."""
+        """Take what lies in a case's workplace as its result, and put it in place.
+
+        Raises OSError, and ConversionError where the folder is another run's by now.
+        """
+        self.check()
         ready = self.root / "ready" / key
         shutil.rmtree(ready, ignore_errors=True)
         workplace.rename(ready)
@@ -146,20 +153,3 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _lock(handle: int) -> bool:
-    """Lock an open file for this process alone; False where another has it. The system unlocks it when the process ends."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(handle, 0, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -11,6 +11,8 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..errors import ConversionError
 from ..image_io import why_refused
@@ -38,16 +40,17 @@ def main() -> None:
     finished = threading.Event()
     threading.Thread(target=listen, daemon=True).start()
     while (line := requests.get()) is not None:
-        answers.write(json.dumps(_answer(line, ended)) + "\n")
+        answers.write(json.dumps(answer(json.loads(line), ended.is_set)) + "\n")
         answers.flush()
     finished.set()
 
 
-def _answer(line: str, ended: threading.Event) -> dict[str, object]:
+def answer(request: Mapping[str, Any], cancel: Callable[[], bool]) -> dict[str, object]:
+    """Convert one case: `{"done": true}`, or why not as `{"error": "..."}`. Never raises."""
     from .job import do
 
     try:
-        do(json.loads(line), ended.is_set)
+        do(request, cancel)
     except ConversionError as error:
         return {"error": " ".join(str(error).split())}
     except OSError as error:

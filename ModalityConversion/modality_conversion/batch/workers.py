@@ -13,17 +13,20 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..backends.address import is_server
 from ..backends.processor import ENVIRONMENT, physical_cores
 
 _MEMORY_A_WORKER = 2 << 30
 _TRIES = 2
 # Every library that starts threads of its own asks one of these.
-_THREADS = (
+_LIBRARIES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
+THREADS = (*_LIBRARIES, ENVIRONMENT)
+"""The environment variables that say how many threads a worker has."""
 
 Request = Mapping[str, Any]
 Answer = Mapping[str, Any]
@@ -31,8 +34,12 @@ Answer = Mapping[str, Any]
 
 
 def default_workers(device: str) -> int:
-    """One for each physical core that has 2 GiB of memory; a graphics card takes one."""
-    if device not in ("auto", "cpu"):
+    """One for each physical core that has 2 GiB of memory; a graphics card takes one.
+
+    A server takes as many as the CPU: it joins their requests.
+    """
+    first = device.split(",")[0].strip().lower()
+    if first not in ("auto", "cpu") and not is_server(first):
         return 1
     return max(1, min(physical_cores() or 1, _memory() // _MEMORY_A_WORKER))
 
@@ -47,8 +54,7 @@ def environment(workers: int) -> dict[str, str]:
     threads = str(share_of_threads(workers))
     package = str(Path(__file__).resolve().parents[2])
     return {
-        **dict.fromkeys(_THREADS, threads),
-        ENVIRONMENT: threads,
+        **dict.fromkeys(THREADS, threads),
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", "")))),
     }

@@ -27,14 +27,33 @@ def batch(
     models_dir: options.ModelsDirs = None,
     device: options.Device = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes at a time; else one for each core that has 2 GiB of memory.")
+        int | None, typer.Option(min=1, help="Cases at a time; else one for each core that has 2 GiB of memory.")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Convert on a Ray cluster that runs: auto, HOST:6379 or ray://HOST:10001.", show_default=False
+        ),
+    ] = None,
+    cpus_per_worker: Annotated[
+        int | None, typer.Option(min=1, help="With --ray: cores of one worker; else 1, beside a GPU up to 8.")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(min=0, help="With --ray: GPUs of one worker, 0.5 for two on one; else as --device says."),
     ] = None,
     progress: options.Progress = ProgressStyle.bar,
     stop_with_parent: options.StopWithParent = False,
 ) -> None:
     """Convert many scans. Started again, it goes on where it was; one bad scan does not stop the rest."""
     from ..batch import Settings, run_batch
+    from ..batch.cluster import Cluster
     from ..batch.run import SUMMARY
+
+    if ray is None and (cpus_per_worker or gpus_per_worker is not None):
+        hint = "--cpus-per-worker" if cpus_per_worker else "--gpus-per-worker"
+        raise typer.BadParameter("Say with --ray where the cluster is.", param_hint=hint)
+    cluster = None if ray is None else Cluster(ray, cpus_per_worker, gpus_per_worker, workers)
 
     target, wanted = options.modality(to), options.modality(source) if source else None
     catalog = options.catalog(models_dir)
@@ -45,9 +64,11 @@ def batch(
 
     if wanted is not None:
         model_for(wanted)  # says at once that there is no such model
-    settings = Settings(target, model_for, wanted, tuple(models_dir or ()), device, workers)
+    settings = Settings(target, model_for, wanted, tuple(models_dir or ()), device, workers, cluster)
     with shown(progress) as tell, stop_on_signal() as asked_to_stop, ended_with_parent(stop_with_parent, progress):
-        outcome = run_batch(input, out, settings, tell, asked_to_stop)
+        outcome = run_batch(
+            input, out, settings, tell, asked_to_stop, lambda text: typer.echo(f"Note: {text}", err=True)
+        )
         done = len(outcome.entries) - len(outcome.failed)
         told = {
             "done": done,

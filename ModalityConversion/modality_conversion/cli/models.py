@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -155,6 +156,33 @@ def install(
         json_line(result={"id": bundle.spec.id, "path": str(bundle.path)})
         return
     typer.echo(f"{bundle.spec.id} {bundle.spec.version} is installed in {bundle.path}.")
+
+
+@app.command()
+def triton(
+    folder: Annotated[Path, typer.Argument(help="A model folder, or the id of an installed model.")],
+    out: Annotated[Path, typer.Option(help="Triton's model repository, a folder that is there.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="The name on the server; else the model's id.")] = None,
+    max_batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tiles that the server joins into one run; else four of the model's batches."),
+    ] = None,
+    queue_delay: Annotated[
+        int, typer.Option(min=0, help="Microseconds that a request may wait for others to be joined with.")
+    ] = 2000,
+    models_dir: options.ModelsDirs = None,
+) -> None:
+    """Write a model for an NVIDIA Triton server, to be used with --device grpc://HOST:8001."""
+    from ..bundle import Bundle
+    from ..triton import Service, write_repository
+
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise typer.BadParameter("Use letters, digits, '.', '_' and '-'.", param_hint="--name")
+    bundle = Bundle.load(folder) if folder.is_dir() else options.catalog(models_dir).get(str(folder))
+    for written in write_repository(bundle, out, Service(max_batch, queue_delay, name)):
+        typer.echo(
+            f"{written}: start Triton with --model-repository {out}, then convert with --device grpc://HOST:8001."
+        )
 
 
 @app.command()

@@ -17,7 +17,13 @@ ModelsDirs = Annotated[
         "--models-dir", help="A folder of models, searched first. May be given several times.", show_default=False
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, dml or coreml; see `devices`.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="auto, cpu, cuda, cuda:1, dml, coreml, see `devices`; or a server, grpc://HOST:8001. A list, such as "
+        "grpc://HOST:8001,cpu: the first that works."
+    ),
+]
 Progress = Annotated[ProgressStyle, typer.Option(help="How to show progress.")]
 StopWithParent = Annotated[
     bool,
