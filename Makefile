@@ -4,7 +4,7 @@ INPUT ?=
 FROM ?=
 BIN := .venv/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format docs clean
 
 demo: .venv/demo.stamp
 	$(BIN)/python -m modality_conversion.demo demo $(if $(INPUT),--input "$(INPUT)") $(if $(FROM),--from $(FROM))
@@ -23,6 +23,10 @@ format: .venv/test.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The site in build/site; --strict makes a dead link, a page outside the contents and a missing name errors.
+docs: .venv/docs.stamp
+	$(BIN)/python -m mkdocs build --quiet --strict
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -34,6 +38,10 @@ format: .venv/test.stamp
 # constraints.txt pins torch, since a free choice brings gigabytes of CUDA on Linux.
 .venv/test.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cpu,demo,dicom,remote,torchscript,training,test]"
+	touch $@
+
+.venv/docs.stamp: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@
 
 clean:

@@ -63,9 +63,9 @@ def pip(scene, monkeypatch):
 
 
 def test_what_is_missing_is_what_is_absent_or_too_old(pip):
-    assert dependencies.missing() == ("onnxruntime>=1.20", "pydantic>=2.7", "typer>=0.12")
+    assert dependencies.missing() == ("onnxruntime>=1.20", "pydantic>=2.7", "typer>=0.19")
     pip.there |= {"onnxruntime": "1.19.2", "pydantic": "2.10.1", "typer": "0.9"}
-    assert dependencies.missing() == ("onnxruntime>=1.20", "typer>=0.12")
+    assert dependencies.missing() == ("onnxruntime>=1.20", "typer>=0.19")
 
 
 @pytest.mark.parametrize("build", ["onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"])
@@ -100,7 +100,7 @@ def test_the_gpu_build_stays_when_something_else_is_missing(pip):
     pip.there["onnxruntime-gpu"] = "1.25"
     plan = dependencies.plan(dependencies.current_build())
     assert plan.remove_first == ()
-    assert plan.packages == ("pydantic>=2.7", "typer>=0.12")
+    assert plan.packages == ("pydantic>=2.7", "typer>=0.19")
 
 
 def test_a_build_removed_to_make_room_comes_back_when_its_successor_fails(pip):

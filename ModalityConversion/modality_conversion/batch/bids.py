@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,11 +53,11 @@ def place(path: Path, source: Modality, target: Modality) -> PurePosixPath:
     return PurePosixPath(path.parent.as_posix()) / f"{name}.nii.gz"
 
 
-def sidecar(path: Path, source: Modality, target: Modality) -> dict[str, Any]:
-    """What BIDS wants to read in the side-car of a derivative."""
+def sidecar(path: Path, source: Modality, target: Modality, further: Sequence[Path] = ()) -> dict[str, Any]:
+    """What BIDS wants to read in the side-car of a derivative; paths are relative to the data set."""
     return {
         "Description": f"Synthetic {target} made from {source}. {NOTICE}",
-        "Sources": [f"bids:raw:{path.as_posix()}"],
+        "Sources": [f"bids:raw:{one.as_posix()}" for one in (path, *further)],
     }
 
 

@@ -33,6 +33,8 @@ class Case:
     mask: Path | None = None
     sidecar: Mapping[str, Any] = field(default_factory=dict)
     """Further fields for the side-car JSON."""
+    further: tuple[tuple[Modality, Path], ...] = ()
+    """Further scans, for a model that reads several; their files are among `files`."""
 
     @property
     def key(self) -> str:
@@ -42,7 +44,9 @@ class Case:
     def fingerprint(self) -> str:
         """Changes when the input, the model or the question changes. Raises OSError where a file is gone."""
         stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (*self.files, *self._masks())]
-        told = [self.modality.value, self.model, self.model_sha256, self.series, stats]
+        told: list[Any] = [self.modality.value, self.model, self.model_sha256, self.series, stats]
+        if self.further:
+            told.append([modality.value for modality, _ in self.further])
         return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogateescape")).hexdigest()
 
     def _masks(self) -> tuple[Path, ...]:

@@ -37,22 +37,25 @@ def do(request: Mapping[str, Any], cancel: Callable[[], bool]) -> None:
         image, name, sha256 = scan.image, f"DICOM series {scan.volume.id}", scan.sha256
     else:
         image, name, sha256 = read_image(source), source.name, scan_hash(source)
+    images = {Modality(modality): image}
+    account = [{"modality": modality, "name": name, "sha256": sha256}]
+    for other, path in request["further"]:
+        images[Modality(other)] = read_image(path)
+        account.append({"modality": other, "name": Path(path).name, "sha256": scan_hash(Path(path))})
     mask = read_image(request["mask"]) if request["mask"] else None
     notes: list[str] = []
-    verdict = pass_gate({Modality(modality): image}, bundle.spec, force=False, notes=notes)
-    result = convert(
-        {modality: image}, bundle, target=request["target"], device=request["device"], mask=mask, cancel=cancel
-    )
+    verdict = pass_gate(images, bundle.spec, force=False, notes=notes)
+    result = convert(images, bundle, target=request["target"], device=request["device"], mask=mask, cancel=cancel)
     report = result.report
     add_to_report(report, verdict, force=False, notes=notes)
-    report["source"]["files"] = [{"modality": modality, "name": name, "sha256": sha256}]
+    report["source"]["files"] = account
     if scan is not None:
         report["warnings"][:0] = scan.volume.notes
 
     place = PurePosixPath(request["out"])
     # A folder named after a series has dots in its name, which start no ending.
-    account = place.with_name(f"{place.name}.json") if scan else PurePosixPath(sidecar_path(Path(place)).as_posix())
-    moves = [("volume", place), ("account.json", account)]
+    beside = place.with_name(f"{place.name}.json") if scan else PurePosixPath(sidecar_path(Path(place)).as_posix())
+    moves = [("volume", place), ("account.json", beside)]
     if scan is not None:
         from ..dicom.write import write_series
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,8 @@ from ..image_io import READABLE, suffix
 from ..modality import Modality, read_sidecar, recognise_file
 from . import bids, table
 from .case import Case, Refused
+from .further import Further, Pattern
+from .further import found as found_further
 
 # A file of a kind that is read but not written has its result in the nearest one that is.
 _WRITTEN_AS = {".nhdr": ".nrrd", ".mhd": ".mha"}
@@ -26,8 +29,10 @@ class Question:
     target: Modality
     source: Modality | None
     """Only scans of this kind, or None for all of which a model makes the target."""
-    model_for: Callable[[Modality], Bundle]
-    """Raises ConversionError where there is none."""
+    model_for: Callable[..., Bundle]
+    """The model for scans of these modalities, the main one first. Raises ConversionError where there is none."""
+    further: tuple[Pattern, ...] = ()
+    """Where each file's further scans lie."""
 
 
 @dataclass
@@ -96,16 +101,23 @@ def _add_file(path: Path, made: Plan, question: Question) -> None:
         made.left_out.append(Refused(id, reason))
         return
     try:
-        bundle = question.model_for(modality)
+        bundle = question.model_for(modality, *(pattern.modality for pattern in question.further))
     except ConversionError as error:
         made.left_out.append(Refused(id, str(error)))
         return
+    try:
+        further = found_further(path, question.further)
+    except ConversionError as error:
+        made.failed.append(Refused(id, str(error)))
+        return
     if made.kind == "bids":
         place = bids.place(path.relative_to(made.root), modality, question.target)
-        sidecar = bids.sidecar(path.relative_to(made.root), modality, question.target)
+        others = [Path(os.path.relpath(other, made.root)) for _, other in further]
+        sidecar = bids.sidecar(path.relative_to(made.root), modality, question.target, others)
     else:
         place, sidecar = beside(PurePosixPath(id), question.target), {}
-    made.add(Case(id, path, modality, place, bundle.spec.id, bundle.hash, None, (path,), None, sidecar))
+    files = (path, *(other for _, other in further))
+    made.add(Case(id, path, modality, place, bundle.spec.id, bundle.hash, None, files, None, sidecar, further))
 
 
 def beside(path: PurePosixPath, target: Modality) -> PurePosixPath:
@@ -130,6 +142,8 @@ def _add_series(root: Path, out: Path, made: Plan, question: Question, cancel: C
         modality, reason = _modality_of(volume, question)
         if modality is None:
             made.left_out.append(Refused(id, reason))
+        elif question.further:
+            made.failed.append(Refused(id, "Further scans are looked for beside files, not beside DICOM series."))
         elif volume.refusal:
             made.failed.append(Refused(id, f"The series {volume.refusal}"))
         elif any(path.parent in {other.parent for other in volume.paths} for path, _ in listing.damaged):
@@ -156,7 +170,7 @@ def _modality_of(volume: DicomVolume, question: Question) -> tuple[Modality | No
     reason = _unwanted(modality, question)
     if reason is None:
         try:
-            question.model_for(modality)
+            question.model_for(modality, *(pattern.modality for pattern in question.further))
         except ConversionError as error:
             reason = str(error)
     return (modality, "") if reason is None else (None, reason)
@@ -187,11 +201,24 @@ def _add_row(row: table.Row, made: Plan, question: Question) -> None:
         if modality is None:
             raise ConversionError("Nothing says what kind of scan it is. Say so in the column `from`, or with --from.")
         place = row.place or _place_of(row, volume, question.target)
-        bundle = question.model_for(modality)
+        further = _further_of(row, modality)
+        bundle = question.model_for(modality, *(other for other, _ in further))
         series, files = (volume.id, volume.paths) if volume else (None, (row.source,))
-        made.add(Case(row.id, row.source, modality, place, bundle.spec.id, bundle.hash, series, files, row.mask))
+        files = (*files, *(path for _, path in further))
+        model = bundle.spec.id, bundle.hash
+        made.add(Case(row.id, row.source, modality, place, *model, series, files, row.mask, {}, further))
     except ConversionError as error:
         made.failed.append(Refused(row.id, str(error)))
+
+
+def _further_of(row: table.Row, modality: Modality) -> Further:
+    """The further scans that a row names. Raises ConversionError where one is not there, or called as the main scan is."""
+    for other, path in row.further:
+        if other == modality:
+            raise ConversionError(f"Its column {other} names a second {other}. Leave it empty.")
+        if not path.is_file():
+            raise ConversionError(f"{path}, its {other}, is no file. A further scan is a file, not a DICOM folder.")
+    return row.further
 
 
 def _place_of(row: table.Row, volume: DicomVolume | None, target: Modality) -> PurePosixPath:

@@ -16,6 +16,7 @@ from ..version import __version__
 from . import bids
 from .case import Case, Refused
 from .cluster import Cluster, check_address, work_on_cluster
+from .further import Pattern
 from .plan import Plan, Question, plan
 from .store import Store, write_whole
 from .summary import Entry, page, ranked, table
@@ -32,14 +33,16 @@ class Settings:
     """What is asked of a batch."""
 
     target: Modality
-    model_for: Callable[[Modality], Bundle]
-    """The model for scans of a modality. Raises ConversionError where there is none."""
+    model_for: Callable[..., Bundle]
+    """The model for scans of these modalities, the main one first. Raises ConversionError where there is none."""
     source: Modality | None = None
     models_dirs: tuple[Path, ...] = ()
     device: str = "auto"
     workers: int | None = None
     cluster: Cluster | None = None
     """Where the cases are converted, instead of by processes here."""
+    further: tuple[Pattern, ...] = ()
+    """Where the further scans of each file lie, for a model that reads several."""
 
 
 @dataclass
@@ -77,7 +80,7 @@ def run_batch(
     """
     if settings.cluster is not None:
         check_address(settings.cluster)
-    made = plan(given, out, Question(settings.target, settings.source, settings.model_for), cancel)
+    made = plan(given, out, Question(settings.target, settings.source, settings.model_for, settings.further), cancel)
     if not made.cases and not made.failed:
         reasons = "; ".join(f"{refused.id}: {refused.reason}" for refused in made.left_out[:3])
         raise ConversionError(f"{given} holds no scan to convert into {settings.target}. {reasons}".strip())
@@ -164,6 +167,7 @@ def request_of(case: Case, settings: Settings) -> dict[str, Any]:
         "engine_version": __version__,
         "models_dirs": [str(folder.absolute()) for folder in settings.models_dirs],
         "device": settings.device,
+        "further": [[modality.value, str(path.absolute())] for modality, path in case.further],
         "mask": str(case.mask.absolute()) if case.mask else None,
         "out": str(case.out),
         "sidecar": dict(case.sidecar),

@@ -1,7 +1,7 @@
 """A table of scans: CSV or tab-separated, with a heading.
 
-Columns: `input` (a file, or a folder of DICOM; relative to the table), and, where wanted, `from`, `series`, `mask` and
-`output` (relative to the output folder).
+Columns: `input` (a file, or a folder of DICOM; relative to the table), and, where wanted, `from`, `series`, `mask`,
+`output` (relative to the output folder), and for further scans of the same person one named after each modality: `T2`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ..image_io import WRITABLE, suffix
 from ..modality import Modality
 
 _COLUMNS = ("input", "from", "series", "mask", "output")
+_FURTHER = {modality.value.lower(): modality for modality in Modality}
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Row:
     mask: Path | None = None
     place: PurePosixPath | None = None
     fault: str = ""
+    further: tuple[tuple[Modality, Path], ...] = ()
+    """Further scans of the same person."""
 
 
 def rows(path: Path) -> Iterator[Row]:
@@ -44,16 +47,16 @@ def rows(path: Path) -> Iterator[Row]:
             text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True
         )
         names = [(name or "").strip().lower() for name in reader.fieldnames or []]
-        unknown = sorted(set(names) - set(_COLUMNS))
+        unknown = sorted(set(names) - set(_COLUMNS) - set(_FURTHER))
         if "input" not in names or unknown:
             wrong = f"columns that are not known ({', '.join(unknown)})" if unknown else "no column `input`"
-            raise ConversionError(f"{path} has {wrong}. Its columns can be {', '.join(_COLUMNS)}.")
+            raise ConversionError(f"{path} has {wrong}. Its columns can be {', '.join(_COLUMNS)}, and modalities.")
         reader.fieldnames = names
         found = list(reader)
     except csv.Error as error:
         raise ConversionError(f"{path} is no table that can be read: {error}. Save it again.") from None
     for number, row in enumerate(found, 2):
-        values = {name: (row.get(name) or "").strip() for name in _COLUMNS}
+        values = {name: (row.get(name) or "").strip() for name in (*_COLUMNS, *_FURTHER)}
         if any(values.values()):
             yield _row(path, number, values, row)
 
@@ -73,7 +76,8 @@ def _row(path: Path, number: int, values: dict[str, str], row: dict) -> Row:
             raise ValueError(f"The output {place} is not of a kind that can be written. Use {', '.join(WRITABLE)}.")
     except ValueError as error:
         return Row(id, source, fault=str(error))
-    return Row(id, source, modality, values["series"] or None, mask, place)
+    further = tuple((other, path.parent / values[name]) for name, other in _FURTHER.items() if values[name])
+    return Row(id, source, modality, values["series"] or None, mask, place, further=further)
 
 
 def _place(text: str) -> PurePosixPath:

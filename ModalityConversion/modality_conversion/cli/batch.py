@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from . import options
 from .console import ProgressStyle, ended_with_parent, json_line, shown, stop_on_signal
 from .scans import converter
 
+if TYPE_CHECKING:
+    from ..batch.further import Pattern
+
 
 def batch(
     input: Annotated[Path, typer.Argument(help="A folder, a BIDS data set, or a table (.csv, .tsv) of scans.")],
@@ -22,6 +25,13 @@ def batch(
     out: Annotated[Path, typer.Option("--out", help="The folder to write to; made if need be.", show_default=False)],
     source: Annotated[
         str | None, typer.Option("--from", help="Convert scans of this kind only; in a table, what scans are.")
+    ] = None,
+    further: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            help="A further scan of each file, as T2=PATTERN, beside it; {case} is its name up to the last underscore.",
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="A model's id; else the best that fits each scan.")] = None,
     models_dir: options.ModelsDirs = None,
@@ -56,15 +66,16 @@ def batch(
     cluster = None if ray is None else Cluster(ray, cpus_per_worker, gpus_per_worker, workers)
 
     target, wanted = options.modality(to), options.modality(source) if source else None
+    patterns = _patterns(further, input, wanted)
     catalog = options.catalog(models_dir)
 
     @functools.cache
-    def model_for(modality: Modality) -> Bundle:
-        return converter(catalog, [modality], target, model)
+    def model_for(*modalities: Modality) -> Bundle:
+        return converter(catalog, modalities, target, model)
 
-    if wanted is not None:
-        model_for(wanted)  # says at once that there is no such model
-    settings = Settings(target, model_for, wanted, tuple(models_dir or ()), device, workers, cluster)
+    if wanted is not None:  # says at once that there is no such model
+        model_for(wanted, *(pattern.modality for pattern in patterns))
+    settings = Settings(target, model_for, wanted, tuple(models_dir or ()), device, workers, cluster, patterns)
     with shown(progress) as tell, stop_on_signal() as asked_to_stop, ended_with_parent(stop_with_parent, progress):
         outcome = run_batch(
             input, out, settings, tell, asked_to_stop, lambda text: typer.echo(f"Note: {text}", err=True)
@@ -90,3 +101,25 @@ def batch(
         raise ConversionError(
             f"{len(outcome.failed)} of {len(outcome.entries)} cases failed; {out / SUMMARY} says why."
         )
+
+
+def _patterns(texts: list[str] | None, input: Path, wanted: Modality | None) -> tuple[Pattern, ...]:
+    """Where the further scans lie. Raises typer.BadParameter."""
+    from ..batch.further import Pattern
+
+    if not texts:
+        return ()
+    if input.is_file():
+        raise typer.BadParameter(
+            "In a table, name further scans in a column called T2 or the like.", param_hint="--input"
+        )
+    if wanted is None:
+        raise typer.BadParameter("Say with --from which scans the others belong to.", param_hint="--input")
+    try:
+        patterns = tuple(map(Pattern.parse, texts))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--input") from None
+    kinds = [wanted, *(pattern.modality for pattern in patterns)]
+    if len(set(kinds)) < len(kinds):
+        raise typer.BadParameter("Name each kind of scan once.", param_hint="--input")
+    return patterns

@@ -66,7 +66,11 @@ def convert(
         Path | None, typer.Option(help="Convert back, and write where that disagrees with the scan.")
     ] = None,
     lesion_report: Annotated[
-        Path | None, typer.Option(help="Check whether lesions were kept, and write the page (HTML) here.")
+        Path | None,
+        typer.Option(
+            help="Check whether lesions were kept, and write the page here: .html; of a DICOM scan also .dcm, a structured "
+            "report."
+        ),
     ] = None,
     check_lesions: Annotated[
         bool,
@@ -99,7 +103,7 @@ def convert(
         files = named.files(partial(_tell_of_reading, tell), asked_to_stop, notes)
         volumes = {"--out": out, **({"--segmentation": segmentation} if segmentation else {})}
         is_dicom = isinstance(next(iter(files.values())), DicomVolume)
-        check_dicom(out, (uncertainty, segmentation), is_dicom, target)
+        check_dicom(out, (uncertainty, segmentation, lesion_report), is_dicom, target)
         maps = {"--uncertainty": uncertainty, "--interval": interval, "--consistency": consistency}
         outputs = Outputs(volumes, maps, report, figure, lesion_report, objects=is_dicom, series=is_dicom)
         outputs.check(read_paths(files, mask, known))
@@ -161,7 +165,7 @@ def convert(
         modality, image = next(iter(scans.images.items()))
         with libraries_silenced():
             writers = conversion_writers(outputs, conversion, image, modality, labels, scans.main_series)
-            write_together([*writers, *found.writers(outputs, conversion.report, scans.account)])
+            write_together([*writers, *found.writers(outputs, conversion.report, scans, writers)])
         tell(Progress("write", 1, 1, None))
         if progress is ProgressStyle.json:
             json_line(result={**conversion.report, "output": str(out)})

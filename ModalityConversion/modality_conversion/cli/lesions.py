@@ -16,7 +16,7 @@ from ..image_io import check_folder, read_image, save_json, scan_hash
 from ..modality import Modality, read_sidecar, recognise_file
 from . import options
 from .console import ended_with_parent, libraries_silenced, stop_on_signal
-from .outputs import Outputs, Writer, write_together
+from .outputs import Outputs, Writer, check_page, write_together
 
 if TYPE_CHECKING:
     from ..lesion_page import Checked
@@ -228,8 +228,8 @@ def check_places(places: Mapping[str, Path | None], read: list[Path]) -> None:
         if path is None:
             continue
         check_folder(path)
-        if option in ("--html", "--lesion-report") and path.suffix.lower() not in (".html", ".htm"):
-            raise ConversionError(f"{path} is not a page's name. Let it end in .html.")
+        if option == "--html":
+            check_page(path)
         if path.resolve() in taken:
             raise ConversionError(f"{path} is {taken[path.resolve()]}. Choose another name for {option}.")
         taken[path.resolve()] = option

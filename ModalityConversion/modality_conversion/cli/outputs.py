@@ -32,14 +32,17 @@ Writer = tuple[Path, Callable[[Path], object]]
 """A place, and what writes the file, given a name beside it."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class IntoFolder:
     """Writes not a file but the files of a folder, given an empty one beside its place."""
 
     write: Callable[[Path], object]
+    folder: Path | None = field(default=None, init=False)
+    """Where they were written, for what is written after them and refers to them."""
 
     def __call__(self, folder: Path) -> object:
         """Write them."""
+        self.folder = folder
         return self.write(folder)
 
 
@@ -51,6 +54,12 @@ def is_series(path: Path) -> bool:
 def is_object(path: Path) -> bool:
     """Whether an output is meant as one DICOM file."""
     return path.suffix.lower() == ".dcm"
+
+
+def check_page(path: Path, endings: str = ".html") -> None:
+    """Refuse a name that is no page's. Raises ConversionError."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConversionError(f"{path} is not a page's name. Let it end in {endings}.")
 
 
 def check_dicom(out: Path, objects: Sequence[Path | None], is_from_dicom: bool, target: Modality | None) -> None:
@@ -67,7 +76,7 @@ def check_dicom(out: Path, objects: Sequence[Path | None], is_from_dicom: bool, 
     if wanted and not is_from_dicom:
         raise ConversionError(
             f"{wanted[0]} would be DICOM, which takes its patient and study from a DICOM scan; the scan given is none. "
-            "Give a name that ends in .nii.gz, .nii, .nrrd or .mha."
+            "Give another ending: .nii.gz, .nii, .nrrd or .mha for a volume, .html for a lesion report."
         )
     if target is not None and is_series(out):
         check_writable(target)
@@ -84,9 +93,9 @@ class Outputs:
     report: Path | None = None
     figure: Path | None = None
     page: Path | None = None
-    """The page of the lesion check."""
+    """The lesion check: a page, or a DICOM structured report."""
     objects: bool = False
-    """Whether a volume may be a DICOM file."""
+    """Whether a volume or the lesion check may be a DICOM file."""
     series: bool = False
     """Whether `--out` may be a DICOM series."""
 
@@ -106,8 +115,8 @@ class Outputs:
             check_folder(path)
         if self.figure and self.figure.suffix.lower() != ".png":
             raise ConversionError(f"{self.figure} is not a picture's name. Let it end in .png.")
-        if self.page and self.page.suffix.lower() not in (".html", ".htm"):
-            raise ConversionError(f"{self.page} is not a page's name. Let it end in .html.")
+        if self.page and not (self.objects and is_object(self.page)):
+            check_page(self.page, ".html, or, of a DICOM scan, in .dcm" if self.objects else ".html")
         taken: dict[Path, str] = {path.resolve(): "one of the scans given" for path in read}
         taken |= {sidecar_path(path).resolve(): "the side-car of a scan given" for path in read}
         for path, what in self._named():

@@ -20,11 +20,12 @@ from ..progress import Progress
 from ..report import header_fields
 from .console import libraries_silenced
 from .lesions import CRUDE, Looker, page_writer
-from .outputs import Outputs, Writer
+from .outputs import IntoFolder, Outputs, Writer, is_object
 from .scans import Scans
 
 if TYPE_CHECKING:
     from ..convert import Conversion
+    from ..dicom import DicomScan
     from ..lesion_page import Checked
 
 
@@ -160,9 +161,9 @@ class Found:
     why_unchecked: str | None = None
 
     def writers(
-        self, outputs: Outputs, report: Mapping[str, Any], account: Sequence[Mapping[str, Any]]
+        self, outputs: Outputs, report: Mapping[str, Any], scans: Scans, before: Sequence[Writer]
     ) -> list[Writer]:
-        """The maps and the page that were asked for."""
+        """The maps and the page that were asked for; `before` is what is written first."""
         fields = header_fields(report)
         writers: list[Writer] = []
         maps = (
@@ -173,10 +174,12 @@ class Found:
             place = outputs.bare.get(option)
             if image is not None and place:
                 writers.append((place, _map_writer(image, fields, word, content)))
-        if outputs.page:
+        if outputs.page and is_object(outputs.page) and scans.main_series is not None:
+            writers.append((outputs.page, self._object_writer(report, scans.main_series, before)))
+        elif outputs.page:
             model = report["model"]
             about = {
-                "Real scan": "; ".join(f"{entry['modality']} {entry['name']}" for entry in account),
+                "Real scan": "; ".join(f"{entry['modality']} {entry['name']}" for entry in scans.account),
                 "Synthetic scan": f"{report['modality']} {outputs.volumes['--out'].name}",
                 "Model": f"{model['id']} {model['version']}",
                 "Date": report["date"],
@@ -188,6 +191,21 @@ class Found:
             checks = [self.checked] if self.checked is not None else []
             writers.append((outputs.page, page_writer(checks, about, tuple(lines))))
         return writers
+
+    def _object_writer(
+        self, report: Mapping[str, Any], scan: DicomScan, before: Sequence[Writer]
+    ) -> Callable[[Path], object]:
+        """What writes the check as a DICOM structured report, which refers to the synthetic series written before it."""
+        from ..dicom.lesion_findings import save_lesion_check
+
+        check = self.checked.check if self.checked is not None else None
+        series = next((write for _, write in before if isinstance(write, IntoFolder)), None)
+
+        def write(path: Path) -> None:
+            made = series.folder if series is not None else None
+            save_lesion_check(path, check, self.why_unchecked, report, scan, made)
+
+        return write
 
 
 def _map_writer(image: sitk.Image, fields: Mapping[str, str], word: str, content: str) -> Callable[[Path], object]:
