@@ -37,6 +37,8 @@ GROUPS = {
     "gpu": "`gpu`: on NVIDIA cards, in place of `cpu`; brings NVIDIA's CUDA and cuDNN under NVIDIA's own terms",
     "demo": "`demo`: pictures, and the demonstration's scan",
     "dicom": "`dicom`",
+    "ray": "`ray`: batches on many machines",
+    "remote": "`remote`: a served model",
     "torchscript": "`torchscript`",
     "training": "`training`",
     "test": "`test`: not needed to use it",

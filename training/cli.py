@@ -143,6 +143,46 @@ def export(config: Config) -> None:
     run(project, console)
 
 
+@app.command()
+def masks(
+    source: Annotated[
+        Path,
+        typer.Argument(help="Labelme's .json, a PNG mask, a folder of either, Slicer's .seg.nrrd, or a label map."),
+    ],
+    target: Annotated[
+        Path,
+        typer.Argument(help=".nii.gz, .nrrd, .mha, .seg.nrrd; .png or .json for one picture; a folder for slices."),
+    ],
+    kind: Annotated[
+        str, typer.Option("--as", help="What goes into a PNG or a folder: labelme, voc (colour-indexed) or grey.")
+    ] = "voc",
+    labels: Annotated[
+        str | None, typer.Option(help="Values of the labels: Tumor=1,Oedema=2. Else by name, from 1.")
+    ] = None,
+    scan: Annotated[Path | None, typer.Option(help="The scan whose grid a volume gets.")] = None,
+    last_wins: Annotated[bool, typer.Option(help="Where segments overlap, the later one lies above.")] = False,
+) -> None:
+    """Turn annotations of Labelme, Pascal VOC and Slicer into label maps, and back."""
+    from training.config import ConfigError
+    from training.masks.command import ENDINGS
+    from training.masks.command import masks as run
+    from training.masks.label_map import parse_labels
+
+    if kind not in ENDINGS:
+        raise ConfigError(f"--as {kind}: there are {', '.join(ENDINGS)}.")
+    written = run(
+        source,
+        target,
+        kind=kind,
+        labels=None if labels is None else parse_labels(labels),
+        scan=scan,
+        last_wins=last_wins,
+        say=lambda text: console.print(text, markup=False, highlight=False),
+    )
+    count = f"{len(written)} files in {target}" if len(written) > 1 and not target.suffix else str(target)
+    console.print(f"Written: {count}", highlight=False, markup=False)
+
+
 recogniser = typer.Typer(no_args_is_help=True, help="Make the network that says what kind of scan it is looking at.")
 app.add_typer(recogniser, name="recogniser")
 RecogniserConfig = Annotated[Path, typer.Argument(help="Such as training/recognise/recogniser.yaml.")]

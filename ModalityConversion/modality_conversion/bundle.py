@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,12 @@ class Bundle:
     def weight_paths(self) -> tuple[Path, ...]:
         """The weight files, in the order declared."""
         return tuple(self.path / entry.path for entry in self.spec.weights)
+
+    @property
+    def finder(self) -> Bundle | None:
+        """The stage that finds where to segment, as a model of its own; None for a model without one."""
+        spec = self.spec.finder
+        return None if spec is None else replace(self, spec=spec)
 
     def verify_weights(self) -> None:
         """Compare each weight file with its declared size, then with its SHA-256.
@@ -190,8 +196,13 @@ def _summary(folder: Path) -> Summary:
         joint=_joint(fields.get("inputs")),
         tells_uncertainty=isinstance(fields.get("output"), dict) and fields["output"].get("uncertainty") is not None,
         calibrated=_calibrated(fields.get("calibration")),
-        fault=_weights_fault(folder, fields.get("weights")),
+        fault=_weights_fault(folder, fields.get("weights")) or _finder_fault(folder, fields.get("segmentation")),
     )
+
+
+def _finder_fault(folder: Path, segmentation: Any) -> str | None:
+    find = segmentation.get("find") if isinstance(segmentation, dict) else None
+    return None if find is None else _weights_fault(folder, find.get("weights") if isinstance(find, dict) else None)
 
 
 def _calibrated(calibration: Any) -> tuple[Modality, ...]:

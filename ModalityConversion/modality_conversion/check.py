@@ -7,13 +7,13 @@ card, and last the network itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .bundle import read_text, sha256_of
-from .check_words import SPEC_FILE, Fault, in_spec, read_json, read_spec
+from .check_words import SPEC_FILE, Fault, in_finder, in_spec, read_json, read_spec, sections_of
 
 if TYPE_CHECKING:
     from .schema import ConversionSpec, Weights
@@ -56,21 +56,16 @@ def check(folder: Path | str, run: bool = False) -> list[Fault]:
     """
     folder = Path(folder).absolute()
     reading = read(folder)
-    faults = reading.faults
-    whole = []
-    for number, entry in enumerate(reading.sections.get("weights", ())):
-        if _size_fault(folder, number, entry) is None:
-            hash_fault = _hash_fault(folder, number, entry)
-            faults += [hash_fault] if hash_fault else []
-            whole += [] if hash_fault else [number]
-    if whole:
-        from .check_network import network_faults
+    faults = [*reading.faults, *_weight_faults(folder, reading.sections)]
+    finder = None if reading.spec is None else reading.spec.finder
+    if finder is not None:
+        faults += in_finder(_weight_faults(folder, sections_of(finder)))
+    if run and reading.spec is not None and not any(fault.severity == "error" for fault in faults):
+        from .check_run import FINDER_GOLDEN_FILE, run_faults
 
-        faults += network_faults(folder, reading.sections, whole)
-        if run and reading.spec is not None and not any(fault.severity == "error" for fault in faults):
-            from .check_run import run_faults
-
-            faults += run_faults(folder, reading.spec)
+        faults += run_faults(folder, reading.spec)
+        if finder is not None:
+            faults += in_finder(run_faults(folder, finder, FINDER_GOLDEN_FILE))
     return sorted(dict.fromkeys(faults), key=lambda fault: fault.severity != "error")
 
 
@@ -93,6 +88,22 @@ def read(folder: Path) -> Reading:
     return reading
 
 
+def _weight_faults(folder: Path, sections: Mapping[str, Any]) -> Iterator[Fault]:
+    """What only reading the weight files of a stage shows."""
+    whole = []
+    for number, entry in enumerate(sections.get("weights", ())):
+        if _size_fault(folder, number, entry) is None:
+            fault = _hash_fault(folder, number, entry)
+            if fault is None:
+                whole.append(number)
+            else:
+                yield fault
+    if whole:
+        from .check_network import network_faults
+
+        yield from network_faults(folder, sections, whole)
+
+
 # --- configs/ ---------------------------------------------------------------------------------------------------------
 
 
@@ -108,6 +119,11 @@ def _read_spec(folder: Path, reading: Reading) -> None:
     for number, entry in enumerate(reading.sections.get("weights", ())):
         if fault := _size_fault(folder, number, entry):
             reading.faults.append(fault)
+    finder = None if reading.spec is None else reading.spec.finder
+    if finder is not None:
+        reading.faults += in_finder(rule_faults(sections_of(finder)))
+        sizes = (_size_fault(folder, number, entry) for number, entry in enumerate(finder.weights))
+        reading.faults += in_finder(fault for fault in sizes if fault is not None)
     id = reading.sections.get("id")
     if id is not None and id != folder.name:
         what = f"the id is `{id}`, the folder's name is `{folder.name}`"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .check_network import channel_faults, grid_size, shape_text
-from .check_words import Fault, in_spec
+from .check_words import Fault, in_spec, sections_of
 from .errors import ConversionError
 
 if TYPE_CHECKING:
@@ -18,35 +18,33 @@ if TYPE_CHECKING:
     from .schema import ConversionSpec
 
 GOLDEN_FILE = "tests/golden.npz"
+FINDER_GOLDEN_FILE = "tests/golden_find.npz"
+"""Of the stage that finds where to segment."""
 _TOLERANCE = 1e-4
 # Side of a tile where nothing says it: a multiple of what networks usually halve.
 _SIDE = 64
 
 
-def run_faults(folder: Path, spec: ConversionSpec) -> Iterator[Fault]:
+def run_faults(folder: Path, spec: ConversionSpec, golden_file: str = GOLDEN_FILE) -> Iterator[Fault]:
     """Run every weight file on the CPU: on a tile of random numbers, and on the golden pair where there is one."""
     from .backends import open_backend
 
-    golden = folder / GOLDEN_FILE
+    golden = folder / golden_file
     outputs = []
     for number, entry in enumerate(spec.weights):
         try:
             backend = open_backend(folder / entry.path, entry.format, "cpu")
-            yield from channel_faults(_run_one_tile(backend, spec), _sections(spec))
+            yield from channel_faults(_run_one_tile(backend, spec), sections_of(spec))
             if golden.exists():
                 outputs.append(backend.run(_golden_feeds(golden, backend.inputs)))
         except ConversionError as error:
             remedy = "correct the declaration, or export the network again"
             yield Fault(in_spec(("weights", number)), f"{entry.path} does not run: {str(error).rstrip('.')}", remedy)
         except _BadGolden as error:
-            yield Fault(GOLDEN_FILE, str(error), _GOLDEN_REMEDY)
+            yield Fault(golden_file, str(error), _GOLDEN_REMEDY)
             return
     if outputs:
-        yield from _golden_faults(golden, outputs)
-
-
-def _sections(spec: ConversionSpec) -> dict[str, Any]:
-    return {name: getattr(spec, name) for name in type(spec).model_fields}
+        yield from _golden_faults(golden, golden_file, outputs)
 
 
 def _run_one_tile(backend: Any, spec: ConversionSpec) -> int:
@@ -124,16 +122,16 @@ def _golden_feeds(path: Path, tensors: Sequence[Tensor]) -> dict[str, np.ndarray
     return {name: arrays[f"input_{name}"] for name in names}
 
 
-def _golden_faults(path: Path, outputs: Sequence[np.ndarray]) -> Iterator[Fault]:
+def _golden_faults(path: Path, name: str, outputs: Sequence[np.ndarray]) -> Iterator[Fault]:
     """Compare the mean over the weight files with the stored output."""
     wanted = _golden(path).get("output")
     got = np.mean(outputs, axis=0)
     if wanted is None:
-        yield Fault(GOLDEN_FILE, "there is no `output`", _GOLDEN_REMEDY)
+        yield Fault(name, "there is no `output`", _GOLDEN_REMEDY)
     elif got.shape != wanted.shape:
         what = f"the network gives {shape_text(got.shape)}, the stored output is {shape_text(wanted.shape)}"
-        yield Fault(GOLDEN_FILE, what, "store the output of this network")
+        yield Fault(name, what, "store the output of this network")
     elif not np.allclose(got, wanted, rtol=_TOLERANCE, atol=_TOLERANCE):
         worst = float(np.abs(got - wanted).max())
         what = f"the network's output differs from the stored one by up to {worst:.3g}; allowed is {_TOLERANCE:g}"
-        yield Fault(GOLDEN_FILE, what, "use the weights that the pair was made with, or store a new pair")
+        yield Fault(name, what, "use the weights that the pair was made with, or store a new pair")

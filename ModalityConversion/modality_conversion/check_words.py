@@ -10,7 +10,7 @@ import difflib
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,6 +45,27 @@ def in_spec(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return f"{SPEC_FILE}: {text}" if text else SPEC_FILE
+
+
+def in_finder(faults: Iterable[Fault]) -> Iterator[Fault]:
+    """Faults of the stage that finds, looked at as a model of its own, where they stand in the file.
+
+    What it shares with the model is left out: the model's own faults say it.
+    """
+    find = in_spec(("segmentation", "find"))
+    for fault in faults:
+        place = fault.where.removeprefix(f"{SPEC_FILE}: ")
+        if place == fault.where:  # another file
+            yield fault
+        elif place.startswith("segmentation.labels"):
+            yield replace(fault, where=f"{find}.channel")
+        elif place.startswith(("weights", "geometry", "ops", "inputs", "sampler", "fusion")):
+            yield replace(fault, where=f"{find}.{place}")
+
+
+def sections_of(spec: ConversionSpec) -> dict[str, Any]:
+    """The sections of a declaration by name."""
+    return {name: getattr(spec, name) for name in type(spec).model_fields}
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
@@ -101,7 +122,7 @@ def read_spec(data: Any) -> tuple[ConversionSpec | None, dict[str, Any], list[Fa
 
     try:
         spec = ConversionSpec.model_validate_json(json.dumps(data))
-        return spec, {name: getattr(spec, name) for name in ConversionSpec.model_fields}, []
+        return spec, sections_of(spec), []
     except ValidationError as error:
         errors = error.errors(include_url=False)
     faults = list(dict.fromkeys(_faults(errors, data)))

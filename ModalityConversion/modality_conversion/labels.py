@@ -10,6 +10,7 @@ import numpy as np
 from .clean_up import clean_up
 from .errors import ConversionError
 from .prepare import Prepared
+from .random_field import refined
 
 if TYPE_CHECKING:
     from .schema import ConversionSpec, Label, Segmentation
@@ -30,16 +31,25 @@ def label_map(
     """
     declared = spec.segmentation
     assert declared is not None  # whoever calls this has seen it
-    if not np.isfinite(channels).all():
-        raise ConversionError(
-            f"The network of {spec.id} gave values that are not numbers; nothing was kept. Tell the model's author."
-        )
-    labels = _decided(activated(channels, declared.activation), prepared, declared, check)
+    probabilities = activated(finite(channels, spec), declared.activation)
+    if declared.crf is not None:
+        scans = list(prepared.volumes.values())
+        probabilities = refined(probabilities, scans, prepared.grid_spacing, declared.crf, declared.activation, check)
+    labels = _decided(probabilities, prepared, declared, check)
     if prepared.native_mask is not None:
         labels[~prepared.native_mask] = 0
     values = [label.value for label in declared.labels]
     clean_up(labels, values, declared.postprocess, prepared.source.GetSpacing()[::-1], check)
     return labels
+
+
+def finite(channels: np.ndarray, spec: ConversionSpec) -> np.ndarray:
+    """The channels as they are. Raises ConversionError when the network gave anything but numbers."""
+    if not np.isfinite(channels).all():
+        raise ConversionError(
+            f"The network of {spec.id} gave values that are not numbers; nothing was kept. Tell the model's author."
+        )
+    return channels
 
 
 def activated(channels: np.ndarray, activation: str) -> np.ndarray:

@@ -51,8 +51,10 @@ def run_model(
     progress: Callable[[Progress], None] | None,
     cancel: Callable[[], bool] | None,
     opener: Opener,
+    within: np.ndarray | None = None,
 ) -> Outcome[T]:
     """Run a model on scans. `target` is None for a segmentation; `finish` makes the result of the `channels`, fused.
+    `within`, bool, (k, j, i), on the first scan's grid, limits where the network runs.
 
     Raises ConversionError with one line that says what to do, Cancelled when `cancel` said so.
     """
@@ -73,6 +75,7 @@ def run_model(
                 )
                 inside = resolve_mask(bundle.spec.mask, mask, next(iter(sources.values())), account.warnings)
                 prepared = prepare(sources, inside, bundle.spec, account.warnings, cancel)
+                prepared = prepared if within is None else prepared.within(within)
             with account.timed("network"):
                 reporter.advance("prepare", 1, 1)
                 fused = Ensemble(bundle, target, channels, opener, reporter, account).run(prepared)

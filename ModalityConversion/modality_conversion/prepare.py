@@ -40,6 +40,17 @@ class Prepared:
     source_range: tuple[float, float]
     """Smallest and largest value of the source as read."""
 
+    @property
+    def grid_spacing(self) -> tuple[float, ...]:
+        """Voxel sides of the network's grid in mm, in the order of its axes."""
+        return self.grid_map.spacing(self.source.GetSpacing()[::-1])
+
+    def within(self, inside: np.ndarray) -> Prepared:
+        """The same, run and kept only where `inside` is, bool, (k, j, i), on the source's grid."""
+        native = inside if self.native_mask is None else self.native_mask & inside
+        touched = self.grid_map.forward_touched(inside)
+        return replace(self, native_mask=native, occupied=touched if self.occupied is None else self.occupied & touched)
+
     def context(self, modality: Modality) -> ops.Context:
         """What operations on an array of this modality on the network's grid may look at."""
         return ops.Context(self.mask, self.source_range, modality)

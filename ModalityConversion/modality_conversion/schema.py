@@ -527,6 +527,8 @@ class RemoveSmall(Section):
     """Name of the step."""
     volume_ml: PositiveFloat
     """Smallest volume kept, in mL."""
+    together: bool = False
+    """Of all labels together, as of a tumor whose parts touch each other, not of each label for itself."""
 
 
 class LargestComponent(Section):
@@ -534,6 +536,8 @@ class LargestComponent(Section):
 
     op: Literal["largest_component"]
     """Name of the step."""
+    together: bool = False
+    """Of all labels together, not of each for itself."""
 
 
 class FillHoles(Section):
@@ -541,6 +545,67 @@ class FillHoles(Section):
 
     op: Literal["fill_holes"]
     """Name of the step."""
+
+
+class Crf(Section):
+    """Move borders to edges of the scans, and smooth them elsewhere: the mean field of a fully connected conditional random
+    field (Krähenbühl and Koltun 2011). It looks at the probabilities and at the scans as the network saw them, so it stands
+    first; with `sigmoid` and `none` each label has a field of its own.
+    """
+
+    op: Literal["crf"]
+    """Name of the step."""
+    iterations: Annotated[int, Field(ge=1, le=50)] = 5
+    """Steps of the mean field."""
+    smooth_weight: Annotated[float, Field(ge=0)] = 0.5
+    """How strongly neighbours want the same label, whatever they look like."""
+    smooth_mm: PositiveFloat = 2.0
+    """Deviation of the Gaussian that says how near a neighbour is to them."""
+    edge_weight: Annotated[float, Field(ge=0)] = 1.0
+    """How strongly places that look alike want the same label."""
+    edge_mm: PositiveFloat = 5.0
+    """Deviation of the Gaussian in space that says how near these are."""
+    edge_range: PositiveFloat = 0.1
+    """Deviation of the Gaussian in value that says how alike they look, in the network's input range."""
+
+
+class Find(Section):
+    """A coarse look that finds where there is anything to segment. The model's own network then runs there alone, and its
+    labels are kept there alone; where nothing is found, there are no labels. What is left out here is as for the model itself.
+    """
+
+    weights: Annotated[tuple[Weights, ...], Field(min_length=1)]
+    """The weight files of the network that finds."""
+    geometry: Geometry
+    """Its grid; `spacing` is needed, three numbers, and there is no `resize`."""
+    ops: Optional[tuple[Op, ...]] = None
+    """Operations into its range. null: those of the model."""
+    inputs: Optional[Annotated[tuple[Input, ...], Field(min_length=1)]] = None
+    """Its inputs. null: those of the model."""
+    sampler: Sampler
+    """How it is cut."""
+    fusion: Literal["mean", "median", "gaussian"] = "mean"
+    """How planes and overlaps are put together."""
+    activation: Literal["none", "sigmoid"] = "sigmoid"
+    """`none`: the network gives a probability itself."""
+    channel: Annotated[int, Field(ge=0)] = 0
+    """Output channel that says where there is something."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Probability from which there is."""
+    smallest_ml: Annotated[float, Field(ge=0)] = 0.0
+    """A connected part below this volume, in mL, counts for nothing."""
+    margin_mm: Annotated[float, Field(ge=0)] = 10.0
+    """How far around what was found is segmented."""
+
+    @model_validator(mode="after")
+    def _known_spacing(self) -> Find:
+        spacing, faults = self.geometry.spacing, []
+        if spacing is None or None in spacing:
+            faults.append("`geometry.spacing` of the finder is not given; write three numbers in mm, such as [3, 3, 3]")
+        if self.geometry.resize is not None:
+            faults.append("`geometry.resize` would change the finder's spacing; remove it and say the `spacing` alone")
+        _raise(faults)
+        return self
 
 
 class Segmentation(Section):
@@ -553,8 +618,25 @@ class Segmentation(Section):
     network gives probabilities): a label is where it is above 0.5; of several there, the one listed last."""
     background_channel: Annotated[int, Field(ge=0)] = 0
     """Output channel of the background, for `softmax`; `sigmoid` and `none` have none."""
-    postprocess: tuple[Annotated[Union[RemoveSmall, LargestComponent, FillHoles], Field(discriminator="op")], ...] = ()
-    """Clean-up on the scan's own grid, in order. Voxels are connected by faces, edges and corners."""
+    postprocess: tuple[
+        Annotated[Union[RemoveSmall, LargestComponent, FillHoles, Crf], Field(discriminator="op")], ...
+    ] = ()
+    """Clean-up on the scan's own grid, in order, but for `crf`, which comes first, on the network's grid. Voxels are connected
+    by faces, edges and corners."""
+    find: Optional[Find] = None
+    """null: the network runs everywhere."""
+
+    @model_validator(mode="after")
+    def _field_first(self) -> Segmentation:
+        if any(step.op == "crf" for step in self.postprocess[1:]):
+            _raise(["`crf` does not stand first in `postprocess`, or stands there twice; put one first"])
+        return self
+
+    @property
+    def crf(self) -> Crf | None:
+        """The conditional random field, or None."""
+        first = self.postprocess[0] if self.postprocess else None
+        return first if isinstance(first, Crf) else None
 
     @property
     def background(self) -> int | None:
@@ -743,6 +825,28 @@ class ConversionSpec(Section):
     def modalities(self) -> tuple[Modality, ...]:
         """Source modalities, in the order declared."""
         return tuple(dict.fromkeys(source.modality for source in self.sources))
+
+    @property
+    def finder(self) -> ConversionSpec | None:
+        """What `segmentation.find` declares, as a model of its own with one label; None where there is no such stage."""
+        found = None if self.segmentation is None else self.segmentation.find
+        if self.segmentation is None or found is None:
+            return None
+        label = Label(value=1, name="Found", terminology=self.segmentation.labels[0].terminology, channel=found.channel)
+        return self.model_copy(
+            update={
+                "weights": found.weights,
+                "targets": {},
+                "geometry": found.geometry,
+                "ops": self.ops if found.ops is None else found.ops,
+                "inputs": self.inputs if found.inputs is None else found.inputs,
+                "sampler": found.sampler,
+                "fusion": found.fusion,
+                "output": Output(),
+                "segmentation": Segmentation(labels=(label,), activation=found.activation),
+                "calibration": None,
+            }
+        )
 
 
 def json_schema() -> dict[str, Any]:

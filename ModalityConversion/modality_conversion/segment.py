@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import SimpleITK as sitk
 
+from .account import Account
 from .backends import open_backend
 from .channels import LabelChannels
 from .ensemble import Opener
 from .errors import ConversionError
+from .find import Found, find
 from .grid import on_grid_of
 from .labels import label_map, measured
 from .modality import Modality
@@ -23,6 +26,7 @@ from .report import build_segmentation_report
 from .sources import does_not_segment
 
 if TYPE_CHECKING:
+    from . import schema
     from .bundle import Bundle
 
 
@@ -57,6 +61,11 @@ def segment(
     declared = bundle.spec.segmentation
     if declared is None:
         raise ConversionError(does_not_segment(bundle.spec))
+    found = None
+    if declared.find is not None and bundle.finder is not None:
+        found = find(images, bundle.finder, declared.find, device=device, mask=mask, cancel=cancel, opener=opener)
+        if not found.parts:
+            return _nothing(bundle, declared, found)
 
     def finish(channels: np.ndarray, prepared: Prepared, reporter: Reporter) -> np.ndarray:
         return label_map(channels, prepared, bundle.spec, reporter.check)
@@ -72,7 +81,38 @@ def segment(
         progress=progress,
         cancel=cancel,
         opener=opener,
+        within=None if found is None else found.within,
     )
+    account = done.account if found is None else _together(found.account, done.account)
     labels = measured(done.result, declared.labels, done.source.GetSpacing())
-    report = build_segmentation_report(bundle, done.sources, labels, done.source, done.account)
+    report = build_segmentation_report(bundle, done.sources, labels, done.source, account)
+    if found is not None:
+        report["found"] = found.as_told
     return Segmentation(on_grid_of(done.source, done.result), report)
+
+
+def _nothing(bundle: Bundle, declared: schema.Segmentation, found: Found) -> Segmentation:
+    """An empty label map: the stage that finds has found nothing."""
+    values = [label.value for label in declared.labels]
+    empty = np.zeros(found.within.shape, np.uint8 if max(values) < 256 else np.uint16)
+    labels = measured(empty, declared.labels, found.source.GetSpacing())
+    account = _together(found.account, Account(found.account.device))
+    account.warnings.append(
+        "Nothing was found on this scan, so nothing was outlined. That is no proof that nothing is there."
+    )
+    report = build_segmentation_report(bundle, found.sources, labels, found.source, account)
+    return Segmentation(on_grid_of(found.source, empty), {**report, "found": found.as_told})
+
+
+def _together(first: Account, second: Account) -> Account:
+    """What happened in both stages."""
+    seconds = {"find": first.seconds["total"], **second.seconds}
+    seconds["total"] = first.seconds["total"] + second.seconds.get("total", 0.0)
+    warnings = list(dict.fromkeys([*first.warnings, *second.warnings]))
+    return dataclasses.replace(
+        second,
+        warnings=warnings,
+        tiles=first.tiles + second.tiles,
+        batch=second.batch or first.batch,
+        seconds=seconds,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -101,6 +102,16 @@ class GridMap:
         for step in self.steps:
             array = step.forward(array, fill)
         return array
+
+    def spacing(self, stored: Sequence[float]) -> tuple[float, ...]:
+        """Voxel sides of the network's grid, from those of the stored one, (k, j, i)."""
+        sides = list(stored)
+        for step in self.steps:
+            if isinstance(step, Reorient):
+                sides = [sides[axis] for axis in step.order]
+            elif isinstance(step, Resample):
+                sides = [side * scale for side, scale in zip(sides, step.scale)]
+        return tuple(sides)
 
     def forward_labels(self, array: np.ndarray) -> np.ndarray:
         """A mask or label map on the stored grid, (k, j, i), on the network's grid, 0 where the grid grew; same dtype."""

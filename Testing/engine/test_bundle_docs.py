@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import graphs
-from bundles import write_bundle
+from bundles import edit_spec, weights_entry, write_bundle
 from modality_conversion import schema
 from modality_conversion.bundle import Bundle
 from modality_conversion.check import METADATA_KEYS, check
@@ -42,6 +42,7 @@ SECTIONS = (
     ("`segmentation`", schema.Segmentation),
     ("`segmentation.labels[]`", schema.Label),
     ("`segmentation.labels[].terminology`", schema.Terminology),
+    ("`segmentation.find`", schema.Find),
     ("A coded term", schema.Code),
     ("`gate`", schema.Gate),
     ("`gate.mismatch`, `gate.coverage`, `gate.unusual`", schema.Limits),
@@ -57,7 +58,7 @@ OPS = (
 MODALITIES = (
     f"Every one but `resize` may also name `modalities`. {schema.Operation.model_fields['modalities'].description}"
 )
-STEPS = (schema.RemoveSmall, schema.LargestComponent, schema.FillHoles)
+STEPS = (schema.RemoveSmall, schema.LargestComponent, schema.FillHoles, schema.Crf)
 
 
 # --- the tables -------------------------------------------------------------------------------------------------------
@@ -215,6 +216,11 @@ def test_every_fragment_of_the_page_fits_into_a_declaration(page: str, tmp_path:
             assert set(fields) >= set(METADATA_KEYS)
             continue
         folder = write_bundle(tmp_path / f"fragment-{number}", graph_for(fields), **fields)
+        if fields.get("segmentation", {}).get("find"):  # the real file's size and hash in the place of those shown
+            file = folder / "models" / "find.onnx"
+            graphs.linear(file, patch=True)
+            entry = weights_entry(file, folder)
+            edit_spec(folder, lambda spec, entry=entry: spec["segmentation"]["find"].update(weights=[entry]))
         assert [fault for fault in check(folder, run=True) if fault.severity == "error"] == []
 
 

@@ -1,8 +1,8 @@
 """Cases on disk: one folder each, a float16 or uint8 array in a file each, (z, y, x), opened as memory maps.
 
 `source_<M>.npy` is modality M on the network's input scale, `target_<M>.npy` on its output scale (`data.scale`),
-`region.npy` holds `Region` codes, `tissue.npy`, where it is there, `Tissue` codes. `case.json` says what the case is. It
-is written last, so a folder with it is complete.
+`region.npy` holds `Region` codes; `tissue.npy` and `disease.npy`, where they are there, `Tissue` and `Disease` codes.
+`case.json` says what the case is. It is written last, so a folder with it is complete.
 """
 
 import json
@@ -30,6 +30,8 @@ class PackedCase:
     targets: dict[Modality, NDArray[np.float16]]
     region: NDArray[np.uint8]
     tissue: NDArray[np.uint8] | None
+    disease: NDArray[np.uint8] | None
+    """None: nobody knows what is ill. A healthy case has a map of zeros."""
     about: dict[str, Any]
     """The content of `case.json`: `origin`, `spacing` (z, y, x; mm), `whole_head`, and what the writer added."""
 
@@ -47,6 +49,7 @@ def write_case(
     region: NDArray[np.uint8],
     about: Mapping[str, Any],
     tissue: NDArray[np.uint8] | None = None,
+    disease: NDArray[np.uint8] | None = None,
 ) -> None:
     """Write a case; an older one in its place is replaced, and is no case while that goes on.
 
@@ -58,6 +61,8 @@ def write_case(
     arrays: dict[str, NDArray[Any]] = {"region": region.astype(np.uint8)}
     if tissue is not None:
         arrays["tissue"] = tissue.astype(np.uint8)
+    if disease is not None:
+        arrays["disease"] = disease.astype(np.uint8)
     for kind, volumes in (("source", sources), ("target", targets)):
         arrays |= {f"{kind}_{modality}": volume.astype(np.float16) for modality, volume in volumes.items()}
     for name, array in arrays.items():
@@ -93,13 +98,17 @@ def read_case(folder: Path) -> PackedCase:
         array: NDArray[Any] = np.load(folder / f"{name}.npy", mmap_mode="r")
         return array
 
+    def where_there(name: str) -> NDArray[Any] | None:
+        return opened(name) if (folder / f"{name}.npy").is_file() else None
+
     return PackedCase(
         name=folder.name,
         person=about["person"],
         sources={Modality(name): opened(f"source_{name}") for name in about["sources"]},
         targets={Modality(name): opened(f"target_{name}") for name in about["targets"]},
         region=opened("region"),
-        tissue=opened("tissue") if (folder / "tissue.npy").is_file() else None,
+        tissue=where_there("tissue"),
+        disease=where_there("disease"),
         about=about,
     )
 

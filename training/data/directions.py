@@ -15,8 +15,8 @@ class Direction(NamedTuple):
     target: Modality
 
 
-class Directions(Protocol):
-    """Which conversions a recipe makes."""
+class Needs(Protocol):
+    """What a recipe needs of a case."""
 
     @property
     def needs(self) -> str:
@@ -26,6 +26,10 @@ class Directions(Protocol):
     def of(self, case: PackedCase) -> bool:
         """Whether a case has what is needed."""
         ...
+
+
+class Directions(Needs, Protocol):
+    """Which conversions a recipe makes."""
 
     def draw(self, case: PackedCase, rng: np.random.Generator) -> Direction:
         """What to make of the case this time."""

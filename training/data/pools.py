@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from training.config import ConfigError, Settings
 from training.data.augment import SourceAugmentation
 from training.data.cases import PackedCase, complete_cases
-from training.data.directions import Directions
+from training.data.directions import Needs
 from training.data.regions import BRAIN_REGIONS
 from training.parallel import ALL, Share
 
@@ -40,7 +40,7 @@ class Drawn(NamedTuple):
 class Pools:
     """The usable cases of several pools, drawn by shares."""
 
-    def __init__(self, pools: Mapping[str, PoolSettings], shares: Mapping[str, float], directions: Directions) -> None:
+    def __init__(self, pools: Mapping[str, PoolSettings], shares: Mapping[str, float], directions: Needs) -> None:
         names = [name for name, share in shares.items() if share > 0]
         unknown = set(names) - set(pools)
         if unknown:
@@ -62,7 +62,7 @@ class Pools:
         return Drawn(case, self.settings[name].augmentation, self._brain[name, index])
 
 
-def _usable(name: str, folder: Path, directions: Directions) -> Sequence[PackedCase]:
+def _usable(name: str, folder: Path, directions: Needs) -> Sequence[PackedCase]:
     if not folder.is_dir():
         raise ConfigError(f"The folder of the pool {name!r} is not there: {folder}. Make its cases first.")
     cases = list(complete_cases(folder))

@@ -1,4 +1,5 @@
-"""The parts of a head: regions, which the loss weighs and the scales refer to, and tissues, which can guide a network."""
+"""The parts of a head: regions, which the loss weighs and the scales refer to; tissues, which can guide a network; diseases,
+which a network can learn to outline."""
 
 from enum import IntEnum
 
@@ -35,3 +36,22 @@ class Tissue(IntEnum):
     """Air within the head: sinuses, mastoid cells, airway."""
     LESION = 8
     """Lesion or tumor."""
+
+
+class Disease(IntEnum):
+    """What is ill in a voxel. The parts of a tumor, OEDEMA, CORE and ENHANCING, exclude each other and are all of it."""
+
+    NONE = 0
+    OEDEMA = 1
+    """Water around a tumor, within the whole tumor."""
+    CORE = 2
+    """Tumor that takes up no contrast agent, necrosis, cysts and old blood within it."""
+    ENHANCING = 3
+    """Tumor that takes up contrast agent."""
+    MS_LESION = 4
+    OTHER = 5
+    """Stroke, haemorrhage, small vessels, scars, cavities after surgery."""
+
+
+TUMOR_PARTS = (Disease.OEDEMA, Disease.CORE, Disease.ENHANCING)
+"""What a tumor is made of."""

@@ -70,7 +70,7 @@ def packed_cases(folder: Path, most: int | None = None) -> Iterator[TestCase]:
     if not found:
         raise ConfigError(f"There is no packed case in {folder}. Run `python -m training simulate` or `qc` first.")
     for case in evenly(found, most):
-        yield _from_packed(case)
+        yield from_packed(case)
 
 
 def evenly(things: Sequence[Any], most: int | None) -> list[Any]:
@@ -80,7 +80,8 @@ def evenly(things: Sequence[Any], most: int | None) -> list[Any]:
     return [things[round(place)] for place in np.linspace(0, len(things) - 1, most)]
 
 
-def _from_packed(case: PackedCase) -> TestCase:
+def from_packed(case: PackedCase) -> TestCase:
+    """A packed case as images: RAS, its sources in the units of a scan."""
     spacing = tuple(float(step) for step in reversed(case.about["spacing"]))
 
     def image(array: NDArray[np.generic]) -> Placed:

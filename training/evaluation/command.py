@@ -14,6 +14,8 @@ from training.data.split import read_split
 from training.evaluation.calibrate import FILE, calibrate, write_calibration
 from training.evaluation.cases import TestCase, packed_cases
 from training.evaluation.odd import odd
+from training.evaluation.outline_run import evaluate_outlines, segments_only
+from training.evaluation.outline_table import outline_tables
 from training.evaluation.run import evaluate
 from training.evaluation.scanned import scanned_cases
 from training.evaluation.settings import EvaluateSettings
@@ -33,7 +35,14 @@ def run(project: Project, console: Console) -> None:
     def tell(text: str) -> None:
         console.print(text, markup=False, highlight=False)
 
-    figures = evaluate(bundles(project), cases_of(settings, _split(project), tell), settings, tell)
+    measured = bundles(project)
+    if all(map(segments_only, measured)):
+        console.print(Markdown(outline_tables(evaluate_outlines(measured, settings, tell))))
+        console.print(f"Report: {settings.folder / 'report.html'}", highlight=False)
+        return
+    if any(map(segments_only, measured)):
+        raise ConfigError("Some of the bundles convert and some only segment: measure them with two configurations.")
+    figures = evaluate(measured, cases_of(settings, _split(project), tell), settings, tell)
     console.print(Markdown(table(figures)))
     console.print(f"Report: {settings.folder / 'report.html'}", highlight=False)
 

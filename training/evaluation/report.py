@@ -87,7 +87,7 @@ def _about(figures: Mapping[str, Any]) -> str:
         rows.append([model["id"], model["title"], model["version"], f"{model['megabytes']:.1f}", hashes])
     people = sum(case["real"] for case in figures["cases"])
     counts = f"{people} scanned cases of real people, {len(figures['cases']) - people} simulated heads."
-    return f"<p>{counts}</p>" + _table(["model", "title", "version", "MB", "weights (SHA-256)"], rows, text=5)
+    return f"<p>{counts}</p>" + html_table(["model", "title", "version", "MB", "weights (SHA-256)"], rows, text=5)
 
 
 def _overview(figures: Mapping[str, Any], real: bool) -> str:
@@ -117,7 +117,7 @@ def _overview(figures: Mapping[str, Any], real: bool) -> str:
             for entry in lesions
             for found in [entry["lesions"]]
         ]
-        parts.append(f"<h3>Lesions, {KINDS[real]}</h3>" + _table(heading, rows, text=2))
+        parts.append(f"<h3>Lesions, {KINDS[real]}</h3>" + html_table(heading, rows, text=2))
     return "\n".join(parts)
 
 
@@ -133,7 +133,7 @@ def _means(entries: Sequence[Mapping[str, Any]], metrics: tuple[Metric, ...]) ->
         classes.append(
             ["", "", "", *(_colour(metric, value) for metric, value in zip(metrics, values, strict=True)), ""]
         )
-    return _table(heading, rows, text=2, classes=classes)
+    return html_table(heading, rows, text=2, classes=classes)
 
 
 def _colour(metric: Metric, value: float | None) -> str:
@@ -161,7 +161,7 @@ def _direction(figures: Mapping[str, Any], direction: str) -> str:
         lines.append([row["case"], row["model"], *(number(metric.read(row), metric.digits) for metric in metrics)])
         lines[-1] += [number(row.get("error_correlation"), 2), *_lesion_cells(row)]
     classes = [["", "", *(_colour(metric, metric.read(row)) for metric in metrics), "", "", ""] for row in rows]
-    parts.append("<h3>Every case</h3>" + _table(heading, lines, text=2, classes=classes))
+    parts.append("<h3>Every case</h3>" + html_table(heading, lines, text=2, classes=classes))
     parts.append(_every_lesion(rows))
     parts.append(_warnings(rows))
     return "\n".join(part for part in parts if part)
@@ -186,7 +186,7 @@ def _regions(entries: Iterable[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
     heading = ["protocol", "region", "on", "model", "cases", "MAE", "bias"]
-    return "<h3>Region by region</h3>" + _table(heading, rows, text=4) + _REGIONS_NOTE
+    return "<h3>Region by region</h3>" + html_table(heading, rows, text=4) + _REGIONS_NOTE
 
 
 _REGIONS_NOTE = (
@@ -204,7 +204,7 @@ def _every_lesion(rows: Iterable[Mapping[str, Any]]) -> str:
     if not lines:
         return ""
     heading = ["case", "model", "mL", "contrast, real", "contrast, synthetic", "ratio"]
-    return f"<details><summary>{len(lines)} lesions one by one</summary>{_table(heading, lines, text=2)}</details>"
+    return f"<details><summary>{len(lines)} lesions one by one</summary>{html_table(heading, lines, text=2)}</details>"
 
 
 def _warnings(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -217,7 +217,7 @@ def _warnings(rows: Iterable[Mapping[str, Any]]) -> str:
     return f'<details class="small"><summary>{len(said)} warnings</summary><ul>{"".join(said)}</ul></details>'
 
 
-def _table(
+def html_table(
     heading: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,

@@ -61,7 +61,7 @@ def evaluate(
     pictures = _save_pictures(done, settings.folder)
     worst = _save_worst(done, [bundle.spec.id for bundle in bundles], settings.folder)
     figures = {
-        "models": [_about(bundle) for bundle in bundles],
+        "models": [about_bundle(bundle) for bundle in bundles],
         "cases": people,
         "protocols": {name: rules.definition for name, rules in RULES.items()},
         "lesions": settings.lesions.model_dump(mode="json"),
@@ -76,16 +76,17 @@ def evaluate(
     return figures
 
 
-def _about(bundle: Bundle) -> dict[str, Any]:
+def about_bundle(bundle: Bundle) -> dict[str, Any]:
     """Who a model is; by the hashes of its weights `export` knows whether figures are of the weights at hand."""
     spec = bundle.spec
+    weights = [*spec.weights, *(spec.finder.weights if spec.finder is not None else ())]
     return {
         "id": spec.id,
         "title": spec.title,
         "version": spec.version,
         "hash": bundle.hash,
-        "weights": [entry.sha256 for entry in spec.weights],
-        "megabytes": sum(entry.size for entry in spec.weights) / 1e6,
+        "weights": [entry.sha256 for entry in weights],
+        "megabytes": sum(entry.size for entry in weights) / 1e6,
     }
 
 

@@ -1,9 +1,12 @@
 """The `evaluate` section of a configuration."""
 
+import json
 from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from modality_conversion.modality import Modality
+from modality_conversion.schema import Crf
 from training.config import Settings
 from training.data.layouts import AnySource
 from training.data.split import Part
@@ -31,6 +34,33 @@ class LesionSettings(Settings):
     """Invented lesions are looked for this many mm below the brain's surface and deeper, where there are no sulci's edges."""
 
 
+class OutlineSettings(Settings):
+    """How models that segment are measured, on the packed cases of `evaluate.cases`."""
+
+    sets: tuple[str, ...] = ()
+    """Sets of scans such as `T1+FLAIR`. Empty: all that a case has and the model takes at once, and each alone."""
+    smallest: float = Field(0.1, gt=0)
+    """mL; smaller parts count neither as there nor as false."""
+    overlap: float = Field(0.1, gt=0, le=1)
+    """A part is found if at least this fraction of it is outlined."""
+    crf: Crf | None = None
+    """Also measure each model with this conditional random field. None: as it is alone. `{op: crf}` for the defaults."""
+
+    @field_validator("crf", mode="before")
+    @classmethod
+    def _as_declared(cls, value: object) -> object:
+        """The engine reads its sections strictly, as JSON."""
+        return Crf.model_validate_json(json.dumps(value)) if isinstance(value, dict) else value
+
+    @field_validator("sets")
+    @classmethod
+    def _scans(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            for name in text.split("+"):
+                Modality.parse(name)
+        return value
+
+
 class EvaluateSettings(Settings):
     """What is measured, on whom, and where the report goes."""
 
@@ -54,6 +84,8 @@ class EvaluateSettings(Settings):
     """Where networks run: `auto`, `cpu`, `cuda:0`."""
     lesions: LesionSettings = LesionSettings()
     """What counts as a lesion."""
+    outlines: OutlineSettings = OutlineSettings()
+    """How models that segment are measured."""
 
     @field_validator("directions")
     @classmethod

@@ -34,15 +34,18 @@ from training.export.graph import (
 )
 from training.export.metadata import metadata
 from training.export.pictures import add_pictures
+from training.export.segmentation_card import segmentation_card
 from training.export.settings import ExportSettings
 from training.export.storage import halve_weights
-from training.recipes.base import Recipe
+from training.recipes.base import Recipe, Stage, StagedRecipe
 
 _FOR_THE_CARD = 60_000
 """Bytes of text that the pictures leave room for."""
 ROUNDING = 0.01
 """Largest change of a value by rounding the stored weights; a hundredth of the brain's scale."""
 ONNX, TORCHSCRIPT, GOLDEN = "models/model.onnx", "models/model.ts", "tests/golden.npz"
+FIND_ONNX, FIND_GOLDEN = "models/find.onnx", "tests/golden_find.npz"
+"""Of the stage that finds where to segment."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,16 @@ class Model:
     declared: dict[str, Any] = field(init=False)
     example: Example = field(init=False)
     graph: nn.Module = field(init=False)
+    find: Stage | None = field(init=False)
+    """The stage that finds where to segment, where there is one."""
 
     def __post_init__(self) -> None:
         self.network.eval()
         object.__setattr__(self, "declared", self.recipe.declaration())
         object.__setattr__(self, "example", self.recipe.example(self.network))
         object.__setattr__(self, "graph", self.recipe.graph(self.network).eval())
+        recipe = self.recipe
+        object.__setattr__(self, "find", recipe.find_stage(self.network) if isinstance(recipe, StagedRecipe) else None)
 
     @property
     def names(self) -> list[str]:
@@ -124,7 +131,9 @@ def write_bundle(
         output = run_onnx(draft / ONNX, feeds)
         if archive is not None:
             _check_torchscript(archive, feeds, output)
-        notes = (_TORCHSCRIPT,) if archive is not None else ()
+        if model.find is not None:
+            difference = max(difference, _write_finder(model.find, draft))
+        notes: tuple[str, ...] = (_TORCHSCRIPT,) if archive is not None else ()
         if settings.stored == "float16":
             halve_weights(draft / ONNX)
             exact, output = output, run_onnx(draft / ONNX, feeds)
@@ -133,6 +142,16 @@ def write_bundle(
         form = Form(notes=notes)
         warnings, measured = finish_bundle(draft, model, settings, form, figures, pictures)
     return Written(settings.folder, warnings, measured, difference)
+
+
+def _write_finder(stage: Stage, draft: Path) -> float:
+    """Write the weights and the golden pair of the stage that finds; gives how far ONNX is from PyTorch."""
+    names = list(dict.fromkeys(entry["name"] for entry in stage.declared["inputs"]))
+    inputs = alternatives(stage.graph, stage.example, [None] * 3)
+    write_onnx(stage.graph, inputs, names, draft / FIND_ONNX)
+    feeds = as_feeds(stage.example, names)
+    _write_golden(draft / FIND_GOLDEN, feeds, run_onnx(draft / FIND_ONNX, feeds))
+    return compare_files(stage.graph, inputs, names, draft / FIND_ONNX, None)
 
 
 _TORCHSCRIPT = (
@@ -168,15 +187,20 @@ def finish_bundle(
     Gives the engine's warnings, and whether there were figures of these weights. Raises ExportError.
     """
     id = settings.folder.name + form.suffix
-    mine = of_weights(figures, id, [sha256_of(draft / ONNX)])
+    stages = [draft / ONNX, *([draft / FIND_ONNX] if model.find is not None else [])]
+    mine = of_weights(figures, id, [sha256_of(file) for file in stages])
     named = settings.model_copy(update={"title": settings.title + form.title})
-    conversion = _conversion(draft, id, named, model.declared, quality(mine))
+    declared = model.declared
+    if model.find is not None:
+        find = {"weights": [_weights(draft, FIND_ONNX)], **model.find.declared}
+        declared = declared | {"segmentation": declared["segmentation"] | {"find": find}}
+    conversion = _conversion(draft, id, named, declared, quality(mine))
     ConversionSpec.model_validate_json(json.dumps(conversion))
     shape = np.shape(run_onnx(draft / ONNX, as_feeds(model.example, model.names)))
-    about = metadata(named, model.declared, model.example, shape, model.weights)
+    about = metadata(named, declared, model.example, shape, model.weights)
     for name, content in (("conversion", conversion), ("metadata", about)):
         _write(draft / "configs" / f"{name}.json", json.dumps(content, indent=2) + "\n")
-    _write_docs(draft / "docs", model, named, form, mine, pictures)
+    _write_docs(draft / "docs", model, named, form, mine, pictures, declared)
     faults = engine_check.check(draft, run=True)
     errors = [str(fault) for fault in faults if fault.severity == "error"]
     if errors:
@@ -188,7 +212,6 @@ def _conversion(
     draft: Path, id: str, settings: ExportSettings, declared: Mapping[str, Any], quality: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The content of `configs/conversion.json`."""
-    file = draft / ONNX
     targets = {
         name: about | ({"caution": settings.cautions[Modality(name)]} if Modality(name) in settings.cautions else {})
         for name, about in declared["targets"].items()
@@ -201,12 +224,17 @@ def _conversion(
         "license": settings.license,
         "citation": settings.citation,
         "intended_use": "research",
-        "weights": [{"path": ONNX, "format": "onnx", "sha256": sha256_of(file), "size": file.stat().st_size}],
+        "weights": [_weights(draft, ONNX)],
         **declared,
         "targets": targets,
         **({"gate": settings.gate.model_dump(mode="json", exclude_unset=True)} if settings.gate else {}),
         "quality": quality,
     }
+
+
+def _weights(draft: Path, name: str) -> dict[str, Any]:
+    file = draft / name
+    return {"path": name, "format": "onnx", "sha256": sha256_of(file), "size": file.stat().st_size}
 
 
 def _write_golden(path: Path, feeds: Mapping[str, np.ndarray], output: np.ndarray) -> None:
@@ -234,8 +262,15 @@ def _write_docs(
     form: Form,
     figures: Mapping[str, Any],
     pictures: Path | None,
+    declared: Mapping[str, Any],
 ) -> None:
     """The card; beside it every case and the pictures of the worst ones, as far as there are figures."""
+    if not declared["targets"]:
+        left = 1000 * settings.docs_kilobytes - _FOR_THE_CARD
+        shown = add_pictures(figures, pictures, docs, left) if figures and settings.pictures and pictures else figures
+        text = segmentation_card(settings, declared, model.weights, model.about, shown, form.notes)
+        _write(docs / "README.md", text)
+        return
     if figures:
         _write(docs / CASES, every_case(settings.title, figures, settings.folder.name + form.suffix))
     shown = figures

@@ -19,6 +19,8 @@ def run(project: Project, console: Console) -> None:
     recipe = project.make_recipe()
     network, about = averaged_network(recipe, project.run)
     model = Model(recipe, network, about)
+    if settings.reduced and not model.declared["targets"]:
+        raise ConfigError("export.reduced: models that only segment have no smaller forms yet; remove it.")
     folder = None if project.evaluate is None else project.evaluate.folder
     figures = {} if folder is None else read_figures(folder)
     written = write_bundle(model, settings, figures, folder)

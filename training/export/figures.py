@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from training.evaluation.outline_run import KIND
 from training.evaluation.run import FIGURES
 from training.evaluation.summary import MR_METRICS, metrics_of
 from training.evaluation.table import counted
@@ -39,7 +40,9 @@ def of_weights(figures: Mapping[str, Any], model: str, weights: list[str]) -> di
 
 
 def quality(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Entries for `quality`: means of each direction, on real people and on simulated heads."""
+    """Entries for `quality`: means of each direction or set of scans, on real people and on simulated heads."""
+    if figures.get("kind") == KIND:
+        return _outline_quality(figures)
     entries = []
     for entry in figures.get("summary", ()):
         source, _, target = entry["direction"].partition("->")
@@ -60,4 +63,21 @@ def quality(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "protocol": "synthrad2025" if metric.name == "ms_ssim" else entry["protocol"],
             }
             entries.append(told if several else told | {"source": source})
+    return entries
+
+
+def _outline_quality(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    entries = []
+    for entry in figures["summary"]:
+        told = {"data": counted(entry["cases"], entry["real"]) + f", from {entry['scans']}"}
+        told |= {"protocol": "packed cases, 1 mm, on the case's grid"}
+        for name, region in entry["regions"].items():
+            for metric, key, unit in (("Dice", "dice", ""), ("surface distance", "surface", "mm")):
+                if region[key] is not None:
+                    figure = {"metric": metric, "value": round(region[key], 4), "unit": unit, "region": name}
+                    entries.append(figure | told)
+        for metric, key in (("share of parts found", "found"), ("false parts a case", "false_a_case")):
+            if entry[key] is not None:
+                region = next(iter(entry["regions"]), "mask")
+                entries.append({"metric": metric, "value": round(entry[key], 4), "region": region} | told)
     return entries

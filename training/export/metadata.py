@@ -23,6 +23,7 @@ def metadata(
 ) -> dict[str, Any]:
     """The content of the file. `output` is the shape of the example's output, `weights` their number."""
     sources, targets = (", ".join(names_of(declared, section)) for section in ("sources", "targets"))
+    task = f"Conversion of {sources} to {targets}" if targets else f"Segmentation of {sources}"
     names = list(dict.fromkeys(entry["name"] for entry in declared["inputs"]))
     inputs = {name: _input(name, declared, tensor) for name, tensor in zip(names, example, strict=True)}
     return {
@@ -32,7 +33,7 @@ def metadata(
         "pytorch_version": torch.__version__.split("+")[0],
         "numpy_version": np.__version__,
         "required_packages_version": {"onnxruntime": onnxruntime.__version__},
-        "task": f"Conversion of {sources} to {targets} of the {settings.anatomy}",
+        "task": f"{task} of the {settings.anatomy}",
         "description": f"A network of {weights / 1e6:.2f} million weights: {said(declared)}.",
         "authors": settings.authors,
         "copyright": f"Copyright {settings.authors}",
@@ -44,13 +45,12 @@ def metadata(
 def said(declared: Mapping[str, Any]) -> str:
     """In words, what goes into the network and what comes out."""
     sampler = declared["sampler"]
+    each = "a log-variance" if declared["targets"] else "a logit for each region"
     if sampler["kind"] == "patch":
-        return (
-            f"patches of {' x '.join(map(str, sampler['size']))} voxels in, as many out, each voxel with a log-variance"
-        )
+        return f"patches of {' x '.join(map(str, sampler['size']))} voxels in, as many out, each voxel with {each}"
     return (
         f"{sampler.get('context', 1)} neighbouring slices of each scan in, the middle {sampler.get('outputs', 1)} out, "
-        "each voxel with a log-variance"
+        f"each voxel with {each}"
     )
 
 
@@ -73,9 +73,12 @@ def _input(name: str, declared: Mapping[str, Any], tensor: torch.Tensor) -> dict
 
 
 def _output(declared: Mapping[str, Any], shape: Sequence[int]) -> dict[str, Any]:
-    half = shape[1] // 2
-    numbers = [f", slice {n - half // 2:+d}" for n in range(half)] if half > 1 else [""]
-    channels = [kind + number for kind in ("value", "log-variance") for number in numbers]
+    kinds = ["value", "log-variance"]
+    if not declared["targets"]:  # nested regions: of each label, and of those after it
+        kinds = [f"logit of: {label['name']}, and what lies within" for label in declared["segmentation"]["labels"]]
+    slices = shape[1] // len(kinds)
+    numbers = [f", slice {n - slices // 2:+d}" for n in range(slices)] if slices > 1 else [""]
+    channels = [kind + number for kind in kinds for number in numbers]
     return _image(declared, shape, channels, None)
 
 

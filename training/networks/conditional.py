@@ -12,35 +12,23 @@ from training.networks.local import standardise
 from training.networks.parts import Finish, Guided
 
 
-class ConditionalNetSettings(Settings):
-    """Size of the network."""
+class TrunkSettings(Settings):
+    """Size of a `Trunk`, and of what goes in and comes out."""
 
-    context: int = 9
+    context: int = Field(9, gt=0)
     """Slices in, of each scan."""
-    outputs: int = 5
+    outputs: int = Field(5, gt=0)
     """Slices out, in the middle of those in."""
     features: tuple[int, ...] = Field((48, 96, 160, 256), min_length=2)
     """Feature maps at 1/2, 1/4, 1/8 ... of the resolution; multiples of 16 are the fastest."""
     blocks: tuple[int, ...] = (1, 1, 1, 2)
     """Residual blocks on the way down at each of these depths; the way up has one at each."""
-    detail: int = 8
-    """Feature maps that are handed to the full-resolution end."""
-    head: int = 16
-    """Feature maps within the full-resolution end."""
-    late: bool = False
-    """Whether targets part ways only at the full-resolution end, so that one pass of the U-Net serves all of them. Else the
-    U-Net's way up knows the target, and each has its own pass."""
     local: int = Field(0, ge=0)
     """Side in pixels of the square in which each scan is also standardised, see `local.standardise`, and given beside itself;
     0: it is not. The intensities of MR have no unit, and what is bright somewhere in a head moves those of the brain."""
-    sharpen: float = 0.0
-    """How much each slice is sharpened in plane after training, see `parts.Finish`."""
 
     @model_validator(mode="after")
-    def _fits(self) -> "ConditionalNetSettings":
-        margin = self.context - self.outputs
-        if margin < 2 or margin % 2:
-            raise ValueError("`context` must be `outputs` and an even number of at least 2 more")
+    def _blocks_fit(self) -> "TrunkSettings":
         if len(self.blocks) != len(self.features):
             raise ValueError("`blocks` and `features` must be of one length: a number for each depth")
         return self
@@ -49,6 +37,27 @@ class ConditionalNetSettings(Settings):
     def multiple(self) -> int:
         """Height and width must be multiples of this."""
         return 2 ** len(self.features)
+
+
+class ConditionalNetSettings(TrunkSettings):
+    """Size of the network."""
+
+    detail: int = 8
+    """Feature maps that are handed to the full-resolution end."""
+    head: int = 16
+    """Feature maps within the full-resolution end."""
+    late: bool = False
+    """Whether targets part ways only at the full-resolution end, so that one pass of the U-Net serves all of them. Else the
+    U-Net's way up knows the target, and each has its own pass."""
+    sharpen: float = 0.0
+    """How much each slice is sharpened in plane after training, see `parts.Finish`."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ConditionalNetSettings":
+        margin = self.context - self.outputs
+        if margin < 2 or margin % 2:
+            raise ValueError("`context` must be `outputs` and an even number of at least 2 more")
+        return self
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, *, relu: bool = True) -> nn.Sequential:
@@ -101,7 +110,7 @@ class Trunk(nn.Module):
     in at the bottom and on the way up.
     """
 
-    def __init__(self, settings: ConditionalNetSettings, sources: int, code: int) -> None:
+    def __init__(self, settings: TrunkSettings, sources: int, code: int) -> None:
         super().__init__()
         self.settings, self.sources = settings, sources
         features = settings.features

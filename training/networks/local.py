@@ -29,6 +29,9 @@ def standardise(scans: Tensor, side: int) -> Tensor:
     count, first, second = sums.unflatten(1, (3, -1)).unbind(1)
     mean = first / (count + 1e-3)
     deviation = (second / (count + 1e-3) - mean.square()).clamp_min(0).sqrt() + _NOISE
-    shape = {"scale_factor": _CELL, "mode": "bilinear", "align_corners": False}
-    mean, deviation = (functional.interpolate(part, **shape)[:, :, None] for part in (mean, deviation))
+    mean, deviation = (_up(part)[:, :, None] for part in (mean, deviation))
     return ((scans - mean) / deviation).clamp(-_MOST, _MOST) / 4
+
+
+def _up(cells: Tensor) -> Tensor:
+    return functional.interpolate(cells, scale_factor=_CELL, mode="bilinear", align_corners=False)

@@ -7,8 +7,10 @@ from training.config import ConfigError, Settings, check
 from training.recipes.base import Recipe
 from training.recipes.conditional import Conditional, ConditionalSettings
 from training.recipes.conditional_volume import ConditionalVolume, ConditionalVolumeSettings
+from training.recipes.head_mask import HeadMask, HeadMaskSettings
 from training.recipes.properties import Properties, PropertiesSettings
 from training.recipes.slab_regression import SlabRegression, SlabRegressionSettings
+from training.recipes.tumor import TumorSlab, TumorSlabSettings, TumorVolume, TumorVolumeSettings
 from training.recipes.volume_regression import VolumeRegression, VolumeRegressionSettings
 
 
@@ -25,6 +27,9 @@ RECIPES: Mapping[str, Entry] = {
     "conditional": Entry(ConditionalSettings, Conditional),
     "conditional_volume": Entry(ConditionalVolumeSettings, ConditionalVolume),
     "properties": Entry(PropertiesSettings, Properties),
+    "tumor_slab": Entry(TumorSlabSettings, TumorSlab),
+    "tumor_volume": Entry(TumorVolumeSettings, TumorVolume),
+    "head_mask": Entry(HeadMaskSettings, HeadMask),
 }
 
 

@@ -6,7 +6,7 @@ one set of inputs for it. So neither the loop nor the export knows of any one re
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,4 +64,21 @@ class Recipe(Protocol):
 
     def graph(self, network: nn.Module) -> nn.Module:
         """What is exported, in evaluation mode: `forward(*example)` gives one tensor, means then log-variances."""
+        ...
+
+
+class Stage(NamedTuple):
+    """A network that goes into the same bundle: its part of the declaration, its graph, and inputs for it (see `Recipe`)."""
+
+    declared: dict[str, Any]
+    graph: nn.Module
+    example: tuple[Tensor, ...]
+
+
+@runtime_checkable
+class StagedRecipe(Protocol):
+    """A recipe of segmentation that first finds where to look: `segmentation.find` of the declaration."""
+
+    def find_stage(self, network: nn.Module) -> Stage:
+        """The stage that finds."""
         ...

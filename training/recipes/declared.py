@@ -53,7 +53,7 @@ def _output_ops(modalities: Sequence[Modality]) -> list[dict[str, Any]]:
     ]
 
 
-def _before_padding(ops: list[dict[str, Any]], sources: Sequence[Modality]) -> list[dict[str, Any]]:
+def before_padding(ops: list[dict[str, Any]], sources: Sequence[Modality]) -> list[dict[str, Any]]:
     """A CT's operations moved to the stored grid, so that what is padded with 0 later is air, not water."""
     in_hu = [str(Modality.CT)]
     alone = list(sources) == [Modality.CT]
@@ -78,7 +78,7 @@ def declaration(
         "sources": [{"modality": str(modality), "anatomy": "head"} for modality in sources],
         "targets": targets(asked),
         "geometry": geometry | ({"pad_multiple": pad_multiple} if pad_multiple else {}),
-        "ops": _before_padding(declared_ops(sources), sources),
+        "ops": before_padding(declared_ops(sources), sources),
         "inputs": inputs,
         "sampler": sampler,
         "fusion": fusion,

@@ -1,4 +1,4 @@
-"""One simulated case: from a head and a random generator to sources, targets and the maps of regions and tissues."""
+"""One simulated case: from a head and a random generator to sources, targets and the maps of regions, tissues and diseases."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from training.data.scale import normalise_source, normalise_target, scale_target
 from training.simulation import ct, lesions, scanner
 from training.simulation.ageing import shrink
 from training.simulation.anatomy import Head, deform, is_any, is_brain
+from training.simulation.disease import disease_map
 from training.simulation.fields import Shape, gaussian_blur, smooth_field, torch_generator, white_noise
 from training.simulation.lesions import Lesion
 from training.simulation.outside import add_details, face_cut, stripped_brain
@@ -51,6 +52,7 @@ class Case:
     region: NDArray[np.uint8]
     tissue: NDArray[np.uint8]
     about: dict[str, Any]
+    disease: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,10 @@ def make_person(original: Head, settings: CaseSettings, rng: Rng) -> tuple[Perso
     for name, make in lesions.KINDS.items():
         if (ill or name == "calcifications") and rng.random() < settings.disease.get(name, 0):
             names.append(name)
-            found += make(field)
+            found += lesions.parts_of(name, make(field))
     if plan:
         names.append(plan.kind)
-        found += lesions.grow_mass(field, plan)
+        found += lesions.parts_of(plan.kind, lesions.grow_mass(field, plan))
     texture = _texture(head.shape, rng, head.codes.device) * float(rng.uniform(*settings.texture))
     index = head.codes.int()
     greyer = _greyer(head.codes, index, float(rng.uniform(*settings.passage)))
@@ -314,6 +316,7 @@ def simulate(original: Head, settings: CaseSettings, rng: Rng) -> Case:
     target_grid, source_grids = _grids(person.shape, settings, rng)
     blur = float(rng.uniform(*settings.blur))
     region = regions(person)
+    disease = disease_map(region, person.lesions)
 
     stripped = bool(rng.random() < settings.stripped)
     defaced = bool(not stripped and rng.random() < settings.defaced)
@@ -350,10 +353,11 @@ def simulate(original: Head, settings: CaseSettings, rng: Rng) -> Case:
     if kept is not None:
         region.masked_fill_(~kept, int(Region.BACKGROUND))
         tissue.masked_fill_(~kept, 0)
+        disease.masked_fill_(~kept, 0)
     about |= {
         "whole_head": not stripped,
         "defaced": defaced,
         "target_spacing": [round(step, 2) for step in target_grid.spacing],
         "protocols": protocols,
     }
-    return Case(sources, targets, region.cpu().numpy(), tissue.cpu().numpy(), about)
+    return Case(sources, targets, region.cpu().numpy(), tissue.cpu().numpy(), about, disease.cpu().numpy())

@@ -4,7 +4,7 @@ A lesion is a soft weight map in [0, 1] over a box, which mixes a tissue into wh
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ class Lesion:
     weight: Tensor
     tissue: str
     region: Region | None = Region.LESION
+    kind: str = ""
+    """What it is part of: a name of `KINDS` or `MASS_KINDS`; '' where nobody said."""
 
 
 class Field:
@@ -421,3 +423,8 @@ def mark(region: Tensor, lesions: list[Lesion]) -> None:
             part = region[lesion.box]
             # Blood under the skull and meningiomas lie where no brain was.
             part.masked_fill_((lesion.weight > 0.33) & (part != Region.BONE), int(lesion.region))
+
+
+def parts_of(kind: str, lesions: list[Lesion]) -> list[Lesion]:
+    """The lesions, each saying what it is part of."""
+    return [replace(lesion, kind=kind) for lesion in lesions]

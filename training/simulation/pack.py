@@ -106,7 +106,7 @@ def keep_slices(case: Case, count: int | None, rng: np.random.Generator) -> Case
         return {modality: array[kept] for modality, array in arrays.items()}
 
     about = case.about | {"first_slice": first}
-    return Case(cut(case.sources), cut(case.targets), case.region[kept], case.tissue[kept], about)
+    return Case(cut(case.sources), cut(case.targets), case.region[kept], case.tissue[kept], about, case.disease[kept])
 
 
 def write_simulated(batch: Batch, head: Head, index: int, name: str) -> None:
@@ -122,7 +122,7 @@ def write_simulated(batch: Batch, head: Head, index: int, name: str) -> None:
         "index": index,
         **case.about,
     }
-    write_case(batch.folder / name, case.sources, case.targets, case.region, about, case.tissue)
+    write_case(batch.folder / name, case.sources, case.targets, case.region, about, case.tissue, case.disease)
 
 
 def _simulate_batch(batch: Batch) -> int:

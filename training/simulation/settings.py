@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from modality_conversion.modality import Modality
 from training.config import Settings
@@ -35,7 +35,7 @@ class CaseSettings(Settings):
     sources_per_case: int | None = Field(None, ge=1)
     """Only so many of them, drawn for each case, to save time and disk. None: all."""
     targets: tuple[Modality, ...] = (Modality.CT, Modality.T1, Modality.T2, Modality.FLAIR)
-    """Contrasts made as targets, each under its one standard protocol."""
+    """Contrasts made as targets, each under its one standard protocol; none for a network that segments."""
 
     deformation: Deformation = Deformation()
     """How far a head is from its label map, and what of it is in the field of view."""
@@ -109,9 +109,10 @@ class CaseSettings(Settings):
 
     @field_validator("sources", "targets")
     @classmethod
-    def _can_be_made(cls, value: tuple[Modality, ...]) -> tuple[Modality, ...]:
+    def _can_be_made(cls, value: tuple[Modality, ...], about: ValidationInfo) -> tuple[Modality, ...]:
         wrong = [str(modality) for modality in value if modality not in SIMULATED]
-        if wrong or not value or len(set(value)) < len(value):
+        missing = not value and about.field_name == "sources"
+        if wrong or missing or len(set(value)) < len(value):
             raise ValueError(f"name each once, out of {', '.join(SIMULATED)}")
         return value
 

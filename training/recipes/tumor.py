@@ -1,0 +1,243 @@
+"""A brain tumor in two stages, from one to four scans: found on a coarse grid, then outlined in slabs, slices or patches.
+
+Whole tumor, core and, where the scan after contrast agent is given, the enhancing part, each within the one before. Which
+scans are given is drawn anew for each item (modality dropout). Both stages learn side by side in one run, for one bundle.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from modality_conversion.modality import Modality
+from training.data.coarse import Coarse
+from training.data.pools import Draws, Pools, PoolSettings
+from training.data.structure_boxes import BoxMaker, Look
+from training.data.structures import TUMOR
+from training.data.subsets import Subsets
+from training.networks.tumor import Finder, FinderSettings, OutlineNetSettings, SlabOutline, Staged, VolumeOutline
+from training.networks.volume import VolumeNetSettings
+from training.recipes.base import Batch, Stage
+from training.recipes.declared import head_like
+from training.recipes.outlines import TUMOR_LABELS, finder, grid, joint_inputs, labels, segmenting
+from training.recipes.segmentation import (
+    Answer,
+    SegmentationRecipe,
+    SegmentationSettings,
+    first_given,
+    subset_name,
+)
+
+_SCANS = (Modality.T1, Modality.T1CE, Modality.T2, Modality.FLAIR)
+_NEEDS_AGENT = (False, False, True)
+"""Which of whole tumor, core and enhancing part only a scan after contrast agent shows."""
+_POSTPROCESS = ({"op": "remove_small", "volume_ml": 0.05, "together": True}, {"op": "fill_holes"})
+
+
+class TumorSettings(SegmentationSettings):
+    """Options of both recipes."""
+
+    sources: tuple[Modality, ...] = Field(_SCANS, min_length=1)
+    """Scans that can be given, in the order of the network's input."""
+    single: float = Field(0.35, ge=0, le=1)
+    """How often one scan is given though the case has several; else their number is drawn evenly."""
+    find: FinderSettings = FinderSettings()
+    """The network that finds."""
+
+    @model_validator(mode="after")
+    def _once(self) -> "TumorSettings":
+        if len(set(self.sources)) < len(self.sources) or Modality.CT in self.sources:
+            raise ValueError("`sources` names each MR contrast once")
+        return self
+
+
+AnyTumor = TypeVar("AnyTumor", bound=TumorSettings)
+
+
+class Tumor(SegmentationRecipe[AnyTumor]):
+    """What both recipes share: the stage that finds, the scans, the labels."""
+
+    @property
+    @abstractmethod
+    def look(self) -> Look:
+        """What the stage that outlines sees."""
+
+    @property
+    def _agent_place(self) -> int | None:
+        sources = self.settings.sources
+        return sources.index(Modality.T1CE) if Modality.T1CE in sources else None
+
+    def subsets(self) -> Subsets:
+        """See `SegmentationRecipe`."""
+        return Subsets(self.settings.sources, TUMOR, self.settings.single)
+
+    def held_out_subsets(self) -> dict[str, Subsets]:
+        """See `SegmentationRecipe`: all scans, and each alone."""
+        sources = self.settings.sources
+        sets = dict.fromkeys([sources, *((source,) for source in sources)])
+        return {subset_name(only): Subsets(sources, TUMOR, 0, only) for only in sets}
+
+    def draws(
+        self, pools: Mapping[str, PoolSettings], shares: Mapping[str, float], subsets: Subsets, seed: int
+    ) -> Draws:
+        """See `SegmentationRecipe`."""
+        wanted = self.settings
+        coarse = (wanted.find.size, Coarse(wanted.find.spacing))
+        maker = BoxMaker(Pools(pools, shares, subsets), subsets, TUMOR, self.look, wanted.boxes, coarse)
+        return Draws(maker, seed)
+
+    def answers(self, network: nn.Module, batch: Batch) -> dict[str, Answer]:
+        """See `SegmentationRecipe`."""
+        given, look = batch["given"], self.look
+        found, outlined = network(batch["coarse"], self.laid_out(batch["source"]), given)
+        # Nobody can see what takes up agent where none was given.
+        place = self._agent_place
+        agent = torch.zeros_like(given[:, 0]) if place is None else given[:, place]
+        truth = _by_structure(batch["truth"], look)
+        shown = torch.stack([agent if needs else torch.ones_like(agent) for needs in _NEEDS_AGENT], 1)
+        truth = truth * shown[:, :, None, None, None]
+        return {
+            "outline": Answer(_by_structure(outlined, look), truth, TUMOR.names),
+            "find": Answer(found, batch["coarse_truth"], ("find",)),
+        }
+
+    def laid_out(self, source: Tensor) -> Tensor:
+        """The batch in the memory layout that is the fastest."""
+        return source
+
+    def graph(self, network: nn.Module) -> nn.Module:
+        """See `Recipe`: the stage that outlines."""
+        outline: nn.Module = network.get_submodule("outline")
+        return outline.eval()
+
+    def find_stage(self, network: nn.Module) -> Stage:
+        """See `StagedRecipe`."""
+        sources, given = self.settings.sources, self.example_code()
+        volume = head_like(*self.settings.find.size) * given[..., None, None, None]
+        return Stage(finder(self.settings.find, sources), network.get_submodule("find").eval(), (volume, given))
+
+    def example_code(self) -> Tensor:
+        """All scans but one, (1, sources)."""
+        given = torch.ones(1, len(self.settings.sources))
+        given[0, 1:2] = 0
+        return given
+
+    def _declared(self, name: str, sampler: dict[str, Any], geometry: dict[str, Any], fusion: str) -> dict[str, Any]:
+        sources = self.settings.sources
+        segmentation = {
+            "labels": labels(TUMOR_LABELS),
+            "activation": "sigmoid",
+            "postprocess": [dict(step) for step in _POSTPROCESS],
+        }
+        return segmenting(sources, joint_inputs(name, sources), sampler, geometry, segmentation, fusion)
+
+
+def _by_structure(volume: Tensor, look: Look) -> Tensor:
+    """(N, structures * outputs, H, W) or (N, structures, D, H, W) as the latter."""
+    return volume.unflatten(1, (-1, look.outputs)) if look.flat else volume
+
+
+class TumorSlabSettings(TumorSettings):
+    """The recipe's options."""
+
+    network: OutlineNetSettings = OutlineNetSettings()
+    """The network that outlines."""
+    crop: tuple[int, int] = (128, 128)
+    """Height (back to front) and width (left to right) of what it sees while it learns, in voxels of 1 mm."""
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "TumorSlabSettings":
+        if any(side % self.network.multiple for side in self.crop):
+            raise ValueError(f"the sides of `crop` must be multiples of {self.network.multiple}")
+        return self
+
+
+class TumorSlab(Tumor[TumorSlabSettings]):
+    """Outlined in slabs of axial slices, 2.5D; with one slice in and out, 2D."""
+
+    @property
+    def look(self) -> Look:
+        """See `Tumor`."""
+        net = self.settings.network
+        return Look((net.context, *self.settings.crop), net.outputs)
+
+    def network(self) -> Staged:
+        """A new network; channels last is the faster layout on CPUs with bfloat16."""
+        wanted = self.settings
+        outline = SlabOutline(wanted.network, len(wanted.sources), _NEEDS_AGENT, self._agent_place)
+        return Staged(Finder(wanted.find, len(wanted.sources)), outline.to(memory_format=torch.channels_last))
+
+    def laid_out(self, source: Tensor) -> Tensor:
+        """See `Tumor`."""
+        return source.contiguous(memory_format=torch.channels_last)
+
+    def seen(self, batch: Batch) -> Tensor:
+        """See `SegmentationRecipe`."""
+        scans = batch["source"].unflatten(1, (len(self.settings.sources), -1))
+        return first_given(scans, batch["given"])[:, scans.shape[2] // 2]
+
+    def declaration(self) -> dict[str, Any]:
+        """See `Recipe`."""
+        net = self.settings.network
+        sampler = {"kind": "slab", "axes": [0], "context": net.context, "outputs": net.outputs, "batch": 4}
+        multiple = net.multiple
+        return self._declared("slab", sampler, grid(1, pad_multiple=[None, multiple, multiple]), "mean")
+
+    def example(self, network: nn.Module) -> tuple[Tensor, ...]:
+        """See `Recipe`."""
+        given = self.example_code()
+        slab = head_like(self.settings.network.context, 96, 96) * given[..., None, None, None]
+        return slab.flatten(1, 2), given
+
+
+class TumorVolumeSettings(TumorSettings):
+    """The recipe's options."""
+
+    network: VolumeNetSettings = VolumeNetSettings(kind="nnunet", features=(32, 64, 128, 256, 320))
+    """The network that outlines, and the size of what it sees."""
+
+    @model_validator(mode="after")
+    def _halves(self) -> "TumorVolumeSettings":
+        if any(side % self.network.multiple for side in self.network.size):
+            raise ValueError(f"the sides of `network.size` must be multiples of {self.network.multiple}")
+        return self
+
+
+class TumorVolume(Tumor[TumorVolumeSettings]):
+    """Outlined in 3D patches; for a GPU."""
+
+    @property
+    def look(self) -> Look:
+        """See `Tumor`."""
+        size = self.settings.network.size
+        return Look(size, size[0], flat=False)
+
+    def network(self) -> Staged:
+        """A new network."""
+        wanted = self.settings
+        outline = VolumeOutline(wanted.network, len(wanted.sources), _NEEDS_AGENT, self._agent_place)
+        return Staged(Finder(wanted.find, len(wanted.sources)), outline)
+
+    def seen(self, batch: Batch) -> Tensor:
+        """See `SegmentationRecipe`."""
+        scan = first_given(batch["source"], batch["given"])
+        return scan[:, scan.shape[1] // 2]
+
+    def declaration(self) -> dict[str, Any]:
+        """See `Recipe`."""
+        sampler = {
+            "kind": "patch",
+            "size": list(self.settings.network.size),
+            "overlap": 0.5,
+            "batch": 1,
+            "edge": "zero",
+        }
+        return self._declared("patch", sampler, grid(1), "gaussian")
+
+    def example(self, network: nn.Module) -> tuple[Tensor, ...]:
+        """See `Recipe`."""
+        given = self.example_code()
+        return head_like(*self.settings.network.size) * given[..., None, None, None], given
