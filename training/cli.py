@@ -53,6 +53,21 @@ def qc(config: Config) -> None:
 
 
 @app.command()
+def unpaired(config: Config) -> None:
+    """Pack two collections of different people, trainA and trainB, for recipes that need no pairs."""
+    from training.project import read_project
+
+    project = read_project(config)
+    project.need("unpaired")
+    assert project.unpaired is not None
+    from training.data.unpaired_pack import pack_unpaired
+
+    counts = pack_unpaired(project.unpaired, lambda text: console.print(text, markup=False, highlight=False))
+    packed = ", ".join(f"{count} of {name}" for name, count in counts.items())
+    console.print(f"Packed {packed} in {project.unpaired.cases}", markup=False, highlight=False)
+
+
+@app.command()
 def train(
     config: Config,
     max_minutes: Annotated[float | None, typer.Option(help="Length of the run, instead of the configured one.")] = None,

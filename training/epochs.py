@@ -77,7 +77,7 @@ def _tell(run: Path, settings: LoopSettings, order: list[dict[str, Any]], chosen
         lines.append(f'<tr{mark}><td><a href="#{step}">{kept or "see"}</a></td>{cells}</tr>')
     pictures = [
         f'<h2 id="{int(path.stem)}">Step {int(path.stem)}{", chosen" if int(path.stem) == chosen else ""}</h2>'
-        f'<p>Source, output, target, 5 &times; deviation.</p><img src="pictures/{path.name}">'
+        f'<p>Source, output, target; 5 &times; deviation, where the network gives one.</p><img src="pictures/{path.name}">'
         for path in sorted((run / "pictures").glob("*.png"))
     ]
     reason = (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LOSSES, VALIDATION = "losses.csv", "validation.csv"
+LOSSES, VALIDATION, MESSAGES = "losses.csv", "validation.csv", "messages.csv"
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -63,7 +63,7 @@ class Journal:
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder = folder
-        for name in (LOSSES, VALIDATION):
+        for name in (LOSSES, VALIDATION, MESSAGES):
             drop_after(folder / name, step)
         self._curves = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
@@ -81,8 +81,15 @@ class Journal:
             self._draw("validation", stamp["step"], figures)
         if picture is not None and picture.size > 1:
             write_picture(self.folder / "pictures" / f"{stamp['step']:07d}.png", picture)
-            self._curves.add_image("source, output, target, 5 x deviation", picture[None], stamp["step"])
+            self._curves.add_image(
+                "source, output, target; 5 x deviation, where there is one", picture[None], stamp["step"]
+            )
         self._curves.flush()
+
+    def message(self, stamp: dict[str, Any], text: str) -> None:
+        """A line in the table of what was said."""
+        add_row(self.folder / MESSAGES, stamp | {"message": text})
+        self._curves.add_text("messages", text, stamp["step"])
 
     def _draw(self, group: str, step: int, values: dict[str, float]) -> None:
         for name, value in values.items():

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from lightning_fabric import Fabric
@@ -18,9 +18,11 @@ from lightning_fabric.plugins import MixedPrecision
 
 from training import checkpoint, epochs
 from training.average import MovingAverage
+from training.collapse import CollapseWatch
 from training.config import ConfigError
 from training.journal import Journal
-from training.parallel import Share, join_batch_norms, mean_over_processes
+from training.learner import NotFinite, make_learner
+from training.parallel import Share, join_batch_norms
 from training.recipes.base import Batch, Recipe
 from training.schedule import LoopSettings, Progress, learning_rate, stage_at
 from training.trouble import StopSignal, memory_advice, not_finite
@@ -73,14 +75,15 @@ def make_fabric(settings: LoopSettings) -> Fabric:
 
 
 class Run:
-    """A run in a folder: its network, the moving average, the optimiser, and where it stands.
+    """A run in a folder: its network, the moving average, what makes its steps, and where it stands.
 
-    The checkpoint `last.pt` holds `network`, `average`, `optimizer`, `step`, `seconds`, `config`.
+    The checkpoint `last.pt` holds `network`, `average`, `optimizer`, `step`, `seconds`, `config`, `watch`, and of a recipe
+    that takes turns `recipe`.
     """
 
     def __init__(self, recipe: Recipe, settings: LoopSettings, folder: Path, about: dict[str, Any], say: Say) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.recipe, self.settings, self.folder, self.about = recipe, settings, folder, about
+        self.recipe, self.settings, self.folder, self.about, self.say = recipe, settings, folder, about, say
         self.fabric = make_fabric(settings)
         self.first = self.fabric.is_global_zero
         self.fabric.seed_everything(settings.seed, verbose=False)
@@ -91,17 +94,23 @@ class Run:
         self.average = MovingAverage(self.bare, recipe.network(), settings.average)
         self.average.network.to(self.fabric.device)
         self.progress = Progress()
+        self.watch = CollapseWatch(settings.collapse_steps)
         if trouble and self.first:
             say(trouble)
         if self.fabric.world_size > 1:
             self.bare = join_batch_norms(self.bare)
-        optimizer = torch.optim.AdamW(
-            self.bare.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        if saved is not None:
-            self._take(saved, optimizer)
+        try:
+            if saved is not None:
+                self._take(saved)
+            self.learner = make_learner(self.fabric, recipe, self.bare, settings, saved)
+        except (RuntimeError, ValueError, KeyError) as error:
+            if saved is None or isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise ConfigError(
+                f"The checkpoint in {folder} is of another network than this configuration describes. Go back to its "
+                f"configuration, or set `run` to a new folder. ({error})"
+            ) from error
         self.saved_step = self.progress.step
-        self.network, self.optimizer = self.fabric.setup(self.bare, optimizer)
         self.journal: Journal | None = None
         if self.first:
             weights = sum(p.numel() * p.element_size() for p in self.bare.parameters())
@@ -109,16 +118,10 @@ class Run:
             epochs.forget_after(folder, self.progress.step)
             self.journal = Journal(folder, self.progress.step)
 
-    def _take(self, saved: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-        try:
-            self.bare.load_state_dict(saved["network"])
-            self.average.network.load_state_dict(saved["average"])
-            optimizer.load_state_dict(saved["optimizer"])
-        except (RuntimeError, ValueError) as error:
-            raise ConfigError(
-                f"The checkpoint in {self.folder} is of another network than this configuration describes. Go back to its "
-                f"configuration, or set `run` to a new folder. ({error})"
-            ) from error
+    def _take(self, saved: dict[str, Any]) -> None:
+        self.bare.load_state_dict(saved["network"])
+        self.average.network.load_state_dict(saved["average"])
+        self.watch.take(saved.get("watch", {}))
         self.average.updates = saved["step"]
         self.progress = Progress(saved["step"], saved["seconds"])
 
@@ -128,11 +131,11 @@ class Run:
             state = {
                 "network": self.bare.state_dict(),
                 "average": self.average.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "watch": self.watch.state(),
                 "step": self.progress.step,
                 "seconds": self.progress.seconds,
                 "config": self.about,
-            }
+            } | self.learner.state()
             checkpoint.write_last(state, self.folder)
         self.saved_step = self.progress.step
         self.fabric.barrier()
@@ -166,37 +169,20 @@ class Run:
 
     def step(self, data: Iterator[Batch], rate: float) -> dict[str, float]:
         """Learn from the next batch, or batches, at a learning rate; gives the losses."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        # What a step draws depends on its number alone.
+        batches = [
+            {key: part.to(self.fabric.device, non_blocking=True) for key, part in batch.items()}
+            for batch in islice(data, self.settings.accumulate)
+        ]
+        # What a step draws depends on its number alone, and so after its data are there.
         torch.manual_seed(self.settings.seed * 1_000_003 + self.progress.step)
-        self.network.train()
-        count = self.settings.accumulate
-        sums: dict[str, torch.Tensor] = {}
-        for number, batch in enumerate(islice(data, count)):
-            moved = {key: part.to(self.fabric.device, non_blocking=True) for key, part in batch.items()}
-            with self.fabric.no_backward_sync(self.network, enabled=number < count - 1):
-                parts = self.recipe.loss(self.network, moved)
-                self.fabric.backward(parts["total"] / count)
-            for name, value in parts.items():
-                sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.detach().float() / count
-        # One exchange for all parts; every process learns of a loss that is no number.
-        means = mean_over_processes(torch.stack(list(sums.values()))).tolist()
-        losses = dict(zip(sums, means, strict=True))
-        norm = self.fabric.clip_gradients(
-            self.network, self.optimizer, max_norm=self.settings.clip, error_if_nonfinite=False
-        )
-        # In half precision an infinite gradient is the scaler's affair: it leaves the step out and scales less.
-        scaled = "16-mixed" in str(self.settings.precision) and "bf16" not in str(self.settings.precision)
-        gradient_is_number = norm is None or scaled or bool(torch.isfinite(norm))
-        if not (gradient_is_number and all(abs(value) < float("inf") for value in means)):
-            self._keep_evidence(moved, losses)
-        self.optimizer.step()
+        try:
+            losses = self.learner.step(self.progress.step, batches, rate)
+        except NotFinite as error:
+            self._keep_evidence(error.batch, error.losses)
         self.average.update(self.bare)
-        self.optimizer.zero_grad()
         return losses
 
-    def _keep_evidence(self, batch: Batch, losses: dict[str, float]) -> None:
+    def _keep_evidence(self, batch: Batch, losses: dict[str, float]) -> NoReturn:
         state = {
             "batch": {key: part.cpu() for key, part in batch.items()},
             "losses": losses,
@@ -208,6 +194,13 @@ class Run:
         """Add a line to the table of losses."""
         if self.journal is not None:
             self.journal.losses(self._stamp(), stage, rate, losses)
+
+    def look_for_collapse(self, losses: dict[str, float]) -> None:
+        """Say, and write down, what a discriminator has come to."""
+        for text in self.watch.see(losses):
+            if self.journal is not None:
+                self.journal.message(self._stamp(), text)
+                self.say(f"Step {self.progress.step}: {text}")
 
     def agree(self, seconds: float, stop: bool) -> tuple[float, bool]:
         """The first process' clock and will, so that all end at the same step."""
@@ -265,11 +258,12 @@ def _train(run: Run, minutes: float | None, pause_after: float | None, report: R
         recent.append(run.step(data, rate))
         now = time.monotonic()
         progress.step += 1
+        run.look_for_collapse(recent[-1])
         paused = pause_after is not None and now - began > 60 * pause_after
         progress.seconds, stop = run.agree(progress.seconds + now - tick, signal.asked or paused)
         tick = now
         if progress.step % settings.log_steps == 0:
-            losses = {name: sum(row[name] for row in recent) / len(recent) for name in recent[-1]}
+            losses = mean_losses(recent)
             run.log(stage, rate, losses)
             report(progress, fraction, losses)
             recent = []
@@ -282,6 +276,15 @@ def _train(run: Run, minutes: float | None, pause_after: float | None, report: R
     elif progress.step > run.saved_step:
         run.epoch()
     return Result(run.folder / checkpoint.LAST, not stop, progress)
+
+
+def mean_losses(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each part over the steps that had it: not every step has every turn."""
+    found = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row[name] for row in rows if name in row]
+        found[name] = sum(values) / len(values)
+    return found
 
 
 def _epoch_ends(settings: LoopSettings, progress: Progress, epoch_at: float) -> bool:

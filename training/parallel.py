@@ -4,6 +4,7 @@ With these a run on several devices learns what one device with the same whole b
 it does nothing.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -34,6 +35,32 @@ def mean_over_processes(value: Tensor) -> Tensor:
     total = value.detach().clone()
     distributed.all_reduce(total)
     return total / world_size()
+
+
+@torch.no_grad()
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give every process the mean of all processes' gradients."""
+    if world_size() == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is not None:
+            distributed.all_reduce(parameter.grad)
+            parameter.grad /= world_size()
+
+
+@torch.no_grad()
+def whole_batch(items: Tensor) -> Tensor:
+    """What all processes have of a batch, (N, ...) each, in the order that one process alone would have."""
+    if world_size() == 1:
+        return items
+    parts = [torch.empty_like(items) for _ in range(world_size())]
+    distributed.all_gather(parts, items.contiguous())
+    return torch.stack(parts, 1).flatten(0, 1)
+
+
+def my_items(items: Tensor) -> Tensor:
+    """This process' share of a whole batch."""
+    return items if world_size() == 1 else items[distributed.get_rank() :: world_size()]
 
 
 class _Sum(torch.autograd.Function):

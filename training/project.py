@@ -7,6 +7,7 @@ from pydantic import Field
 
 from training.config import ConfigError, Settings, check, read_yaml
 from training.data.settings import DataSettings
+from training.data.unpaired_pack import UnpairedSettings
 from training.evaluation.settings import CalibrateSettings, EvaluateSettings
 from training.export.settings import ExportSettings
 from training.qc.settings import QcSettings
@@ -34,6 +35,8 @@ class Project(Settings):
     """Cases from label maps."""
     data: DataSettings | None = None
     """Real scans."""
+    unpaired: UnpairedSettings | None = None
+    """Two collections of different people, for recipes that need no pairs."""
     qc: QcSettings | None = None
     """What is looked for in them."""
     recipe: RecipeSection | None = None

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -31,13 +32,20 @@ class LoopSettings(Settings):
     stages: tuple[StageSettings, ...]
     """Mixes of data, in order."""
     learning_rate: float = 1e-3
-    """Highest learning rate of AdamW; reached after the warm-up, then falling as a cosine to 1 % of it."""
+    """Highest learning rate; reached after the warm-up."""
+    falling: Literal["cosine", "linear", "constant"] = "cosine"
+    """What comes after the warm-up: a cosine down to 1 %; the highest rate, held and then falling on a straight line to 0, as
+    adversarial recipes are published with; or the highest rate to the end."""
+    hold: float = Field(0.5, ge=0, lt=1)
+    """Fraction of the run at which a `linear` fall begins."""
     warm_up: float = 0.02
     """Fraction of the run in which the learning rate rises."""
     weight_decay: float = 0.01
-    """AdamW's weight decay."""
-    clip: float = 1.0
-    """Largest norm of the gradient."""
+    """AdamW's weight decay. Recipes that bring optimisers of their own have none."""
+    clip: float | None = Field(1.0, gt=0)
+    """Largest norm of the gradient, of each optimiser's parameters. null: not limited."""
+    collapse_steps: int = Field(200, gt=0)
+    """After so many steps on end in which a discriminator told everything, or nothing, that is said."""
     average: float = Field(0.998, ge=0, lt=1)
     """Decay of the moving average of the weights, which is what is kept in the end; 0: the last weights themselves."""
     accumulate: int = Field(1, gt=0)
@@ -96,8 +104,12 @@ def stage_at(fraction: float, settings: LoopSettings) -> int:
 
 
 def learning_rate(fraction: float, settings: LoopSettings) -> float:
-    """Linear warm-up, then a cosine down to 1 % of the highest."""
+    """Linear warm-up, then as `falling` says."""
     if fraction < settings.warm_up:
         return settings.learning_rate * max(fraction / settings.warm_up, 0.01)
+    if settings.falling == "constant":
+        return settings.learning_rate
+    if settings.falling == "linear":
+        return settings.learning_rate * min(1.0, (1 - fraction) / (1 - settings.hold))
     rest = (fraction - settings.warm_up) / (1 - settings.warm_up)
     return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * rest)))

@@ -297,6 +297,7 @@ def asked(tmp_path: Path, bundle: Path, **changes: object) -> dict[str, Any]:
         "source": str(tmp_path / "a_T1w.nii.gz"),
         "series": None,
         "modality": "T1",
+        "further": [],
         "target": "T2",
         "model": "brain",
         "model_sha256": Bundle.load(bundle).hash,

@@ -90,7 +90,7 @@ def test_one_installation_brings_everything(pip):
 
 
 def test_a_build_that_is_too_old_is_replaced_by_a_newer_one_of_its_kind(pip):
-    pip.there |= {"onnxruntime": "1.17", "pydantic": "2.10", "typer": "0.15"}
+    pip.there |= {"onnxruntime": "1.17", "pydantic": "2.10", "typer": "0.20"}
     plan = dependencies.plan(dependencies.current_build())
     assert plan.packages == ("onnxruntime>=1.20",)
     assert plan.remove_first == ()

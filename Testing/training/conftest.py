@@ -39,3 +39,39 @@ def cases(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Path:
         about = {"person": f"person {number}", "origin": "simulated", **case.about}
         write_case(folder / f"case_{number}", case.sources, case.targets, case.region, about, case.tissue)
     return folder
+
+
+@pytest.fixture(scope="session")
+def simulated(head: Head, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folders of simulated heads, to learn from and to be measured on."""
+    from modality_conversion.modality import Modality
+    from training.data.cases import write_case
+    from training.simulation.case import simulate
+    from training.simulation.settings import CaseSettings
+
+    folder = tmp_path_factory.mktemp("simulated")
+    four = (Modality.CT, Modality.T1, Modality.T2, Modality.FLAIR)
+    easy = CaseSettings(
+        sources=four,
+        targets=four,
+        healthy=1,
+        mass=0,
+        stripped=0,
+        thick=0,
+        source_spread=0.5,
+        noise=(0, 0.02),
+        bias=(0, 0.1),
+        surface=(0, 0),
+        fault=0,
+        negative=0,
+        smaller=0,
+        unsaid_agent=0,
+        ct_windowed=0,
+        ct_agent=0,
+    )
+    for number in range(17):
+        case = simulate(head, easy, np.random.default_rng(number))
+        about = {"person": f"person {number}", "origin": "simulated"}
+        part = "validation" if number >= 14 else "training"
+        write_case(folder / part / f"case_{number}", case.sources, case.targets, case.region, about, case.tissue)
+    return folder / "training", folder / "validation"

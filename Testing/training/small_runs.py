@@ -27,6 +27,32 @@ SMALL: dict[str, dict[str, Any]] = {
         "network": {"features": [8, 8, 16, 16], "groups": 4, "size": [32, 32, 32]},
         "patches": {"batch": 2, "workers": 0},
     },
+    "pix2pix": {
+        "generator": {"features": 8, "depth": 4},
+        "discriminator": {"features": 8, "layers": 2},
+        "slabs": {"crop": [64, 64], "batch": 2, "workers": 0},
+    },
+    "cycle_gan": {
+        "resnet": {"features": 8, "blocks": 2},
+        "discriminator": {"features": 8, "layers": 2},
+        "pool": 3,
+        "slabs": {"crop": [64, 64], "batch": 2, "workers": 0},
+    },
+    "star_gan": {
+        "generator": {"features": 8, "blocks": 1},
+        "critic": {"features": 4, "layers": 4},
+        "slabs": {"crop": [64, 64], "batch": 2, "workers": 0},
+    },
+    "content_style": {
+        "network": {"features": 8, "blocks": 1, "hidden": 16},
+        "discriminator": {"features": 8, "layers": 2},
+        "slabs": {"crop": [64, 64], "batch": 2, "workers": 0},
+    },
+    "flow_refiner": {
+        "network": {"context": 5, "outputs": 3, "features": [8, 8, 8, 8, 8, 8], "detail": 4, "head": 8},
+        "flow": {"features": [8, 8, 8, 8, 8, 8]},
+        "slabs": {"crop": [64, 64], "batch": 2, "workers": 0},
+    },
     "volume_regression": {
         "network": {"features": [8, 8, 8, 8, 8, 8], "size": [32, 32, 32]},
         "patches": {"batch": 2, "workers": 0},

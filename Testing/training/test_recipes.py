@@ -17,15 +17,12 @@ from modality_conversion.schema import ConversionSpec
 from packed_heads import FOUR, write_heads
 from small_runs import SMALL, rows, small_loop, small_recipe
 from training.config import ConfigError
-from training.data.cases import write_case
 from training.loop import train
 from training.recipes import RECIPES, make_recipe
-from training.simulation.anatomy import Head
-from training.simulation.case import simulate
-from training.simulation.settings import CaseSettings
 
-NAMES = sorted(SMALL)
-"""Those of regression; segmentation has tests of its own."""
+SEGMENTING = {"head_mask", "tumor_slab", "tumor_volume"}  # those of `test_segmentation.py`
+ADVERSARIAL = {"content_style", "cycle_gan", "flow_refiner", "pix2pix", "star_gan"}  # those of `test_adversarial.py`
+NAMES = sorted(RECIPES.keys() - ADVERSARIAL - SEGMENTING)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -40,36 +37,6 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_heads(tmp_path_factory.mktemp("heads"), 2)
-
-
-@pytest.fixture(scope="module")
-def simulated(head: Head, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Folders of simulated heads, to learn from and to be measured on."""
-    folder = tmp_path_factory.mktemp("simulated")
-    easy = CaseSettings(
-        sources=FOUR,
-        targets=FOUR,
-        healthy=1,
-        mass=0,
-        stripped=0,
-        thick=0,
-        source_spread=0.5,
-        noise=(0, 0.02),
-        bias=(0, 0.1),
-        surface=(0, 0),
-        fault=0,
-        negative=0,
-        smaller=0,
-        unsaid_agent=0,
-        ct_windowed=0,
-        ct_agent=0,
-    )
-    for number in range(17):
-        case = simulate(head, easy, np.random.default_rng(number))
-        about = {"person": f"person {number}", "origin": "simulated"}
-        part = "validation" if number >= 14 else "training"
-        write_case(folder / part / f"case_{number}", case.sources, case.targets, case.region, about, case.tissue)
-    return folder / "training", folder / "validation"
 
 
 REDUCED: dict[str, tuple[int, dict[str, Any]]] = {

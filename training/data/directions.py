@@ -58,6 +58,26 @@ class OneDirection:
         return self.direction
 
 
+class OneScan:
+    """No conversion: cases that have a scan of one kind, whatever else they have; its target is itself."""
+
+    def __init__(self, modality: Modality) -> None:
+        self.modality = modality
+
+    @property
+    def needs(self) -> str:
+        """See `Directions`."""
+        return f"a scan {self.modality}"
+
+    def of(self, case: PackedCase) -> bool:
+        """See `Directions`."""
+        return self.modality in case.sources
+
+    def draw(self, case: PackedCase, rng: np.random.Generator) -> Direction:
+        """See `Directions`."""
+        return Direction((self.modality,), self.modality)
+
+
 class AnyDirection:
     """Any target from any sources that are not the target itself: modality dropout.
 

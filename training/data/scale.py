@@ -32,6 +32,8 @@ CT_CENTRE = -20.0
 """HU where the curve of a CT is steepest: between fat and water, where little lies."""
 _LOWEST = -(((CT_CENTRE - CT_RANGE[0]) / 1000) ** 0.5)
 _HIGHEST = ((CT_RANGE[1] - CT_CENTRE) / 1000) ** 0.5
+CT_LIMITS = (_LOWEST, _HIGHEST)
+"""The ends of the curve's root, in roots of 1000 HU, that become 0 and 1."""
 
 CT_SOURCE_OPS: tuple[Op, ...] = (
     Clip(op="clip", low=CT_RANGE[0], high=CT_RANGE[1]),

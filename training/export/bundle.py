@@ -32,7 +32,7 @@ from training.export.graph import (
     write_onnx,
     write_torchscript,
 )
-from training.export.metadata import metadata
+from training.export.metadata import metadata, says_how_sure
 from training.export.pictures import add_pictures
 from training.export.segmentation_card import segmentation_card
 from training.export.settings import ExportSettings
@@ -84,8 +84,8 @@ class Model:
 
     @property
     def weights(self) -> int:
-        """How many numbers were learnt."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
+        """How many numbers what is exported holds; a discriminator stays behind."""
+        return sum(parameter.numel() for parameter in self.graph.parameters())
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def write_bundle(
         if settings.stored == "float16":
             halve_weights(draft / ONNX)
             exact, output = output, run_onnx(draft / ONNX, feeds)
-            notes += (_stored(exact, output),)
+            notes += (_stored(exact, output, model.declared),)
         _write_golden(draft / GOLDEN, feeds, output)
         form = Form(notes=notes)
         warnings, measured = finish_bundle(draft, model, settings, form, figures, pictures)
@@ -159,9 +159,9 @@ _TORCHSCRIPT = (
 )
 
 
-def _stored(exact: NDArray[np.float32], output: NDArray[np.float32]) -> str:
-    """What rounding the weights did to the means, for the card. Raises ExportError where it would be seen."""
-    means = slice(0, exact.shape[1] // 2)
+def _stored(exact: NDArray[np.float32], output: NDArray[np.float32], declared: Mapping[str, Any]) -> str:
+    """What rounding the weights did to the values, for the card. Raises ExportError where it would be seen."""
+    means = slice(0, exact.shape[1] // (2 if says_how_sure(declared) else 1))
     worst = float(np.abs(output - exact)[:, means].max())
     if not worst < ROUNDING:
         raise ExportError(
@@ -213,7 +213,7 @@ def _conversion(
 ) -> dict[str, Any]:
     """The content of `configs/conversion.json`."""
     targets = {
-        name: about | ({"caution": settings.cautions[Modality(name)]} if Modality(name) in settings.cautions else {})
+        name: about | _caution(about, settings.cautions.get(Modality(name)))
         for name, about in declared["targets"].items()
     }
     return {
@@ -230,6 +230,12 @@ def _conversion(
         **({"gate": settings.gate.model_dump(mode="json", exclude_unset=True)} if settings.gate else {}),
         "quality": quality,
     }
+
+
+def _caution(about: Mapping[str, Any], configured: str | None) -> dict[str, str]:
+    """What the recipe and the configuration say of a target, in one."""
+    said = [text for text in (configured, about.get("caution")) if text]
+    return {"caution": " ".join(said)} if said else {}
 
 
 def _weights(draft: Path, name: str) -> dict[str, Any]:

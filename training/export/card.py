@@ -6,7 +6,7 @@ from typing import Any
 from training.evaluation.group_table import group_tables
 from training.evaluation.groups import TO_CT
 from training.evaluation.table import lesion_table, rows_table
-from training.export.metadata import names_of, said
+from training.export.metadata import names_of, said, says_how_sure
 from training.export.settings import ExportSettings
 
 CASES = "cases.md"
@@ -43,7 +43,7 @@ Version {settings.version}, licence {settings.license}, by {settings.authors}. C
 ## What it does
 
 Reads {sources} of the {settings.anatomy}{_at_once(declared)} and writes what {targets} could look like, on the
-scan's own grid, with a standard deviation for every voxel.{_scale(declared)}
+scan's own grid{_sure(declared)}.{_scale(declared)}
 
 The network has {weights / 1e6:.2f} million weights: {said(declared)}; on a grid of 1 mm.{more}
 
@@ -89,6 +89,12 @@ def _at_once(declared: Mapping[str, Any]) -> str:
     return f", {' and '.join(needed)} together," if len(needed) > 1 else ", one of them or several together,"
 
 
+def _sure(declared: Mapping[str, Any]) -> str:
+    return (
+        ", with a standard deviation for every voxel" if says_how_sure(declared) else "; it does not say how sure it is"
+    )
+
+
 def _scale(declared: Mapping[str, Any]) -> str:
     arbitrary = [name for name, target in declared["targets"].items() if target["units"] == "arbitrary"]
     said_of = f" {_or(arbitrary)} come in one fixed scale of arbitrary units." if arbitrary else ""
@@ -99,7 +105,7 @@ def _seen_in(declared: Mapping[str, Any], figures: Mapping[str, Any]) -> list[st
     """What the figures do not cover, said whether or not the author thought of it."""
     real = {entry["direction"] for entry in figures.get("summary", ()) if entry["real"]}
     simulated = {entry["direction"] for entry in figures.get("summary", ())} - real
-    limits = []
+    limits = [f"{name}: {target['caution']}" for name, target in declared["targets"].items() if "caution" in target]
     if "CT" in declared["targets"] and not any(direction.endswith("->CT") for direction in real):
         limits.append("CT: not validated against real CT.")
     if simulated:

@@ -45,17 +45,27 @@ def metadata(
 def said(declared: Mapping[str, Any]) -> str:
     """In words, what goes into the network and what comes out."""
     sampler = declared["sampler"]
-    each = "a log-variance" if declared["targets"] else "a logit for each region"
+    if not declared["targets"]:
+        end = ", each voxel with a logit for each region"
+    else:
+        end = ", each voxel with a log-variance" if says_how_sure(declared) else ""
     if sampler["kind"] == "patch":
-        return f"patches of {' x '.join(map(str, sampler['size']))} voxels in, as many out, each voxel with {each}"
-    return (
-        f"{sampler.get('context', 1)} neighbouring slices of each scan in, the middle {sampler.get('outputs', 1)} out, "
-        f"each voxel with {each}"
-    )
+        return f"patches of {' x '.join(map(str, sampler['size']))} voxels in, as many out{end}"
+    context, outputs = sampler.get("context", 1), sampler.get("outputs", 1)
+    if context == 1:
+        return f"single slices in and out{end}"
+    return f"{context} neighbouring slices of each scan in, the middle {outputs} out{end}"
+
+
+def says_how_sure(declared: Mapping[str, Any]) -> bool:
+    """Whether the network gives a log-variance for each voxel."""
+    return "uncertainty" in declared.get("output", {})
 
 
 def _input(name: str, declared: Mapping[str, Any], tensor: torch.Tensor) -> dict[str, Any]:
     entries = [entry for entry in declared["inputs"] if entry["name"] == name]
+    if entries[0]["role"] == "constant":
+        return {"type": "constant", "format": "number", "dtype": "float32", "value": entries[0]["value"]}
     if not is_image(tensor):
         order = entries[0].get("order") or []
         return {
@@ -73,7 +83,7 @@ def _input(name: str, declared: Mapping[str, Any], tensor: torch.Tensor) -> dict
 
 
 def _output(declared: Mapping[str, Any], shape: Sequence[int]) -> dict[str, Any]:
-    kinds = ["value", "log-variance"]
+    kinds = ["value", "log-variance"] if says_how_sure(declared) else ["value"]
     if not declared["targets"]:  # nested regions: of each label, and of those after it
         kinds = [f"logit of: {label['name']}, and what lies within" for label in declared["segmentation"]["labels"]]
     slices = shape[1] // len(kinds)

@@ -54,7 +54,8 @@ def write_reduced(
             _to_int8(full.weight_paths[0], file, calibration_feeds(full, settings))
         feeds = as_feeds(model.example, model.names)
         wanted = run_onnx(full.weight_paths[0], feeds)
-        means = slice(0, wanted.shape[1] // 2)
+        unsure = "uncertainty" in model.declared["output"]
+        means = slice(0, wanted.shape[1] // 2 if unsure else wanted.shape[1])
         difference = float(np.abs(run_onnx(file, feeds) - wanted)[:, means].max())
         size, before = file.stat().st_size / 1e6, full.weight_paths[0].stat().st_size / 1e6
         note = (

@@ -2,15 +2,17 @@
 
 Training: `network`, `batches`, `loss`, `validate`, `picture`. Export: `declaration` says in the words of
 `docs/model-format.md` how the engine has to feed the network, `graph` is what is written to the weight file, `example` is
-one set of inputs for it. So neither the loop nor the export knows of any one recipe.
+one set of inputs for it. So neither the loop nor the export knows of any one recipe. A recipe whose networks learn by turns
+(generator and discriminator) has the methods of `TakesTurns` too; `loss` is then not asked for.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from training.parallel import ALL, Share
 
@@ -63,7 +65,40 @@ class Recipe(Protocol):
         ...
 
     def graph(self, network: nn.Module) -> nn.Module:
-        """What is exported, in evaluation mode: `forward(*example)` gives one tensor, means then log-variances."""
+        """What is exported, in evaluation mode: `forward(*example)` gives one tensor, means then log-variances, or means alone
+        where `declaration` has no `uncertainty`."""
+        ...
+
+
+@runtime_checkable
+class TakesTurns(Protocol):
+    """What a recipe adds whose parts learn by turns, each with an optimiser of its own, as a generator and a discriminator.
+
+    `network` holds all of them, so that checkpoint, average and choice among epochs are as for any other recipe.
+    """
+
+    def optimizers(self, network: nn.Module, rate: float) -> dict[str, Optimizer]:
+        """An optimiser for each turn, by its name, for those parameters that learn in it; no parameter has two."""
+        ...
+
+    def turns(self, step: int) -> Sequence[str]:
+        """The turns of a step, in order."""
+        ...
+
+    def turn(self, name: str, network: nn.Module, batch: Batch, kept: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The parts of a turn's loss by name, `total` among them; the others of a name that no other turn has.
+
+        `kept` is empty at the first turn of a step, and goes from turn to turn with the batch: what one turn has computed
+        the next need not. Parts `told` and `spread`, see `adversarial.judged`, are watched for a collapse.
+        """
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What the recipe remembers from step to step beside the weights, for the checkpoint."""
+        ...
+
+    def take(self, state: Mapping[str, Tensor]) -> None:
+        """Remember what a checkpoint held; of {} nothing."""
         ...
 
 

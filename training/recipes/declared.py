@@ -71,8 +71,12 @@ def declaration(
     *,
     pad_multiple: list[int | None] | None = None,
     fusion: str = "mean",
+    uncertainty: bool = True,
 ) -> dict[str, Any]:
-    """The part of `conversion.json` that says how the engine feeds the network: 1 mm, RAS, arrays (z, y, x)."""
+    """The part of `conversion.json` that says how the engine feeds the network: 1 mm, RAS, arrays (z, y, x).
+
+    `uncertainty`: the network's output channels are means, then as many log-variances; else means alone.
+    """
     geometry: dict[str, Any] = {"axcodes": "RAS", "array_order": "kji", "spacing": [1, 1, 1], "interpolation": "linear"}
     return {
         "sources": [{"modality": str(modality), "anatomy": "head"} for modality in sources],
@@ -85,7 +89,7 @@ def declaration(
         "output": {
             "channel": 0,
             "ops": _output_ops(asked),
-            "uncertainty": {"channel": 1, "kind": "log_variance"},
+            **({"uncertainty": {"channel": 1, "kind": "log_variance"}} if uncertainty else {}),
         },
     }
 

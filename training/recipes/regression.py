@@ -10,19 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from modality_conversion.modality import Modality
 from training.config import Settings
-from training.data.augment import SourceAugmentation
 from training.data.directions import OneDirection
-from training.data.pools import Draws, PoolSettings, batches, held_out
+from training.data.pools import Draws, PoolSettings, batches
 from training.losses import RegressionLossSettings, regression_loss
 from training.metrics import Figures
 from training.networks.parts import Guided
 from training.parallel import ALL, Share
 from training.recipes.base import Batch
-
-ROWS = 12
-"""Rows of a picture."""
+from training.recipes.held_out import ROWS, by_target, mean_rows, ready, shown, stored, unchanged
 
 
 class RegressionSettings(Settings):
@@ -108,39 +104,23 @@ class Regression(ABC, Generic[AnyRegression]):
         name = self.settings.validation
         if name is None:
             return {}
-        pools = {name: PoolSettings(folder=self.settings.pools[name].folder, augmentation=SourceAugmentation(calm=1.0))}
-        draws = self.held_out_draws(pools, {name: 1.0})
+        draws = self.held_out_draws(unchanged(self.settings.pools, name), {name: 1.0})
         count = max(1, self.settings.validation_batches // max(1, len(draws)))
-        # Half precision, as on the disk: many directions take much room.
-        return {
-            direction: [
-                {key: part.half() if part.is_floating_point() else part for key, part in batch.items()}
-                for batch in held_out(series, self.drawing[0], count)
-            ]
-            for direction, series in draws.items()
-        }
+        return {direction: stored(series, self.drawing[0], count) for direction, series in draws.items()}
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:
         """See `Recipe`: the losses, the figures of `Figures`, and of several targets the `psnr` of each."""
-        rows: list[tuple[Modality, dict[str, float]]] = []
+        rows: list[tuple[OneDirection, dict[str, float]]] = []
         for direction, group in self.held_out.items():
             figures, losses = Figures(direction.target), []
-            for stored in group:
-                batch = _ready(stored, network)
+            for kept in group:
+                batch = ready(kept, network)
                 output = _output(self.answer(network, batch))
                 losses.append({name: float(part) for name, part in self._punish(output, batch, together=False).items()})
                 figures.add(output.float().chunk(2, 1)[0], batch["target"], batch["region"], self.seen(batch))
-            rows.append((direction.target, _mean(losses) | figures.result()))
-        if not rows:
-            return {}
-        found = _mean([row for _, row in rows])
-        asked = dict.fromkeys(target for target, _ in rows)
-        if len(asked) > 1:
-            for target in asked:
-                mean = _mean([row for of, row in rows if of == target])
-                found |= {f"psnr_{target}": mean["psnr"]} if "psnr" in mean else {}
-        return found
+            rows.append((direction, mean_rows(losses) | figures.result()))
+        return by_target(rows) if rows else {}
 
     @torch.no_grad()
     def picture(self, network: nn.Module) -> NDArray[np.floating]:
@@ -150,13 +130,13 @@ class Regression(ABC, Generic[AnyRegression]):
         each = max(1, ROWS // len(self.held_out))
         rows: list[Tensor] = []
         for direction, group in self.held_out.items():
-            batch = {key: part[:each] for key, part in _ready(group[0], network).items()}
+            batch = {key: part[:each] for key, part in ready(group[0], network).items()}
             mean, log_variance = _output(self.answer(network, batch)).float().chunk(2, 1)
             middle = mean.shape[1] // 2
             columns = [
-                _shown(self.seen(batch)[:, middle], None),
-                _shown(mean[:, middle], direction.target),
-                _shown(batch["target"][:, middle], direction.target),
+                shown(self.seen(batch)[:, middle], None),
+                shown(mean[:, middle], direction.target),
+                shown(batch["target"][:, middle], direction.target),
                 5 * (0.5 * log_variance[:, middle]).exp(),
             ]
             rows.extend(torch.cat(columns, 2).cpu())
@@ -164,22 +144,5 @@ class Regression(ABC, Generic[AnyRegression]):
         return torch.stack(rows[:ROWS]).flip(1).flatten(0, 1).clamp(0, 1).numpy()
 
 
-def _ready(stored: Batch, network: nn.Module) -> dict[str, Tensor]:
-    """A stored batch in full precision, where the network is."""
-    device = next(network.parameters()).device
-    return {key: (part.float() if part.is_floating_point() else part).to(device) for key, part in stored.items()}
-
-
 def _output(given: Tensor | Guided) -> Tensor:
     return given.output if isinstance(given, Guided) else given
-
-
-def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of each figure over the rows that have it."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
-
-
-def _shown(image: Tensor, target: Modality | None) -> Tensor:
-    """Grey values for an eye: of a CT -200 to 800 HU, else [0, 1]."""
-    return image + 0.2 if target is Modality.CT else image
