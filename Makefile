@@ -4,7 +4,7 @@ INPUT ?=
 FROM ?=
 BIN := .venv/bin
 
-.PHONY: demo test lint format docs clean
+.PHONY: demo test lint format docs weights clean
 
 demo: .venv/demo.stamp
 	$(BIN)/python -m modality_conversion.demo demo $(if $(INPUT),--input "$(INPUT)") $(if $(FROM),--from $(FROM))
@@ -26,6 +26,14 @@ format: .venv/test.stamp
 # The site in build/site; --strict makes a dead link, a page outside the contents and a missing name errors.
 docs: .venv/docs.stamp
 	$(BIN)/python -m mkdocs build --quiet --strict
+
+# Makes the bundled any-to-any model from the data: hours. MODALITY_DATA and MODALITY_WORK say where, see training/README.md.
+CONFIGS := training/configs
+weights: .venv/test.stamp
+	$(BIN)/python -m training simulate $(CONFIGS)/any_to_any.yaml
+	$(BIN)/python -m training qc $(CONFIGS)/any_to_any.yaml
+	$(BIN)/python -m training train $(CONFIGS)/any_to_any_first.yaml
+	for verb in train export evaluate export calibrate; do $(BIN)/python -m training $$verb $(CONFIGS)/any_to_any.yaml || exit 1; done
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -31,7 +31,16 @@ else:
 
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty scene, fresh settings, no answers waiting, a temporary folder of its own."""
+    """An empty scene, fresh settings, no answers waiting, a temporary folder; of the bundled models only T1 to T2."""
+    from modality_conversion import catalog
+    from ModalityConversionLib import models
+
+    real, bundled = catalog.bundled_models_dir(), tmp_path / "bundled"
+    bundled.mkdir()
+    for name in ("recogniser", "t1-to-t2-slab"):
+        (bundled / name).symlink_to(real / name, target_is_directory=True)
+    for module in (catalog, models):
+        monkeypatch.setattr(module, "bundled_models_dir", lambda: bundled)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.delenv("MODALITY_CONVERSION_MODELS", raising=False)
     # A module that is unloaded takes its library along; tests hold on to the one that they imported.

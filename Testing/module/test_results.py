@@ -201,7 +201,7 @@ def test_a_further_scan_is_brought_to_where_its_transform_puts_it(scene, models_
     matrix.SetElement(0, 3, 3.0)  # two voxels along i
     shift.SetMatrixTransformToParent(matrix)
     second.SetAndObserveTransformNodeID(shift.GetID())
-    made = convert(first, further={Modality.FLAIR: second}).volume
+    made = convert(first, further={Modality.FLAIR: second}, model="joint").volume
     expected = np.roll(slicer.util.arrayFromVolume(second), 2, axis=2)
     np.testing.assert_allclose(slicer.util.arrayFromVolume(made)[:, :, 2:], expected[:, :, 2:], atol=1)
     with pytest.raises(ConversionError, match="Two scans"):
