@@ -95,7 +95,8 @@ class InputPanel:
         modality, wanted = self.modality, self._parameters.target
         targets = models.targets(modality) if modality is not None else []
         if wanted not in [target.value for target in targets]:
-            wanted = targets[0].value if targets else ""
+            # CT only where it is chosen: it is the one that a bundled model makes unchecked against real scans.
+            wanted = next((t.value for t in targets if t is not Modality.CT), targets[0].value if targets else "")
         widgets.fill(self.ui.targetCombo, [(target.value, target.value) for target in targets], wanted)
         self.ui.targetCombo.enabled = bool(targets)
         fitting = self._models(further)

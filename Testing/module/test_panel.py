@@ -36,6 +36,18 @@ def click_convert(panel) -> None:
     panel.options.ui.convertButton.click()
 
 
+def test_ct_is_made_only_where_it_is_chosen(panel, copy_model):
+    write_bundle(
+        copy_model.parent / "t1-to-ct",
+        id="t1-to-ct",
+        targets={"CT": {"units": "HU", "background": -1024, "window": 400, "level": 40}},
+    )
+    panel.input.ui.inputSelector.setCurrentNode(add_scan("Patient T1"))
+    panel.input.refresh()
+    assert items(panel.input.ui.targetCombo) == ["CT", "T2"]
+    assert panel.input.ui.targetCombo.currentText == "T2"
+
+
 def test_a_new_user_has_one_click_to_make(panel, copy_model):
     scan = add_scan("Patient T1")
     open_panel("ModalityConversion")
