@@ -183,6 +183,7 @@ def test_anatomy_guidance_adds_a_loss_to_every_recipe_and_nothing_to_what_is_exp
         ({"sources": ["T1"], "targets": ["T1"]}, "nothing to convert"),
         ({"slabs": {"crop": [60, 64]}}, "multiples of 16"),
         ({"network": {"blocks": [1]}}, "one length"),
+        ({"network": {"features": [16, 16], "blocks": [1, 1], "local": 40}}, "at least three"),
         ({"network": {"context": 6}}, "even number"),
         ({"target_shares": {"X9": 1}}, "target_shares"),
         ({"singel": 0.5}, "singel: there is no such option"),

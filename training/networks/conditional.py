@@ -31,6 +31,8 @@ class TrunkSettings(Settings):
     def _blocks_fit(self) -> "TrunkSettings":
         if len(self.blocks) != len(self.features):
             raise ValueError("`blocks` and `features` must be of one length: a number for each depth")
+        if self.local and len(self.features) < 3:
+            raise ValueError("`local` needs at least three `features`, since it works on cells of 8 pixels")
         return self
 
     @property
