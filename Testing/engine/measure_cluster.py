@@ -39,7 +39,7 @@ def main() -> None:
         folder = Path(name)
         write_bundle(
             folder / "models" / "brain",
-            lambda path: graphs.conv(path, features=16, layers=4),
+            lambda path: graphs.conv(path, features=48, layers=6),
             sampler={"kind": "slice", "axes": [0], "batch": 4},
         )
         (folder / "in").mkdir()

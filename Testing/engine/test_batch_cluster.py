@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -247,6 +247,21 @@ def test_what_ray_prints_does_not_get_among_the_lines_that_a_program_reads(capsy
     assert capsys.readouterr().out == "our own\n"
 
 
+def test_what_ray_keeps_back_until_it_leaves_is_not_printed_either(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    ray = ModuleType("ray")
+    ray.init = lambda **options: None  # type: ignore[attr-defined]
+    ray.shutdown = lambda: print("(raylet) a node was lost")  # type: ignore[attr-defined]  # noqa: T201
+    ray.exceptions = ModuleType("ray.exceptions")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.exceptions", ray.exceptions)  # type: ignore[attr-defined]
+    monkeypatch.setattr(cluster_module, "_try_out", lambda address: None)
+    with cluster_module._connected(Cluster("auto")):
+        print("our own")  # noqa: T201
+    assert capsys.readouterr().out == "our own\n"
+
+
 def test_a_cluster_that_is_lost_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(self: StandIn, *arguments: Any, **options: Any) -> Any:
         raise Lost
@@ -303,6 +318,7 @@ def asked(tmp_path: Path, bundle: Path, **changes: object) -> dict[str, Any]:
         "model_sha256": Bundle.load(bundle).hash,
         "models_dirs": [],
         "device": "cpu",
+        "force": False,
         "mask": None,
         "out": "a.nii.gz",
         "sidecar": {},

@@ -237,12 +237,13 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
     finally:
         for number, handler in handlers.items():  # Ray puts its own in place, which would end this process
             signal.signal(number, handler)
-    try:
-        with contextlib.redirect_stdout(_WithoutRay(sys.stdout)):
+    with contextlib.redirect_stdout(_WithoutRay(sys.stdout)):
+        try:
             yield ray
-    finally:
-        with contextlib.suppress(Exception):
-            ray.shutdown()
+        finally:
+            # On leaving, Ray prints in this thread what it has kept back.
+            with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+                ray.shutdown()
 
 
 class _WithoutRay(io.TextIOBase):
