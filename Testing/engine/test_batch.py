@@ -487,6 +487,20 @@ def test_a_mixed_folder_is_converted_and_a_second_run_does_nothing_again(tmp_pat
     assert not any((out / NAME / "failed").iterdir())
 
 
+def test_what_a_gate_refuses_is_a_failure_unless_forced_and_then_marked(tmp_path, run: Runner):
+    write_bundle(tmp_path / "models" / "fine", gate={"spacing": {"warn": [0.1, 0.2], "refuse": [0.1, 0.2]}})
+    scan(tmp_path / "in" / "a_T1w.nii.gz")
+    command = ("batch", tmp_path / "in", "--to", "T2", "--out", tmp_path / "out", "--workers", 1)
+    refused = run(*command)
+    assert refused.code == 1
+    assert "--force" in refused.out
+    outcome = run(*command, "--force")
+    assert outcome.code == 0, outcome.err
+    account = json.loads((tmp_path / "out" / "a_T1w_synthetic-T2.json").read_text())
+    assert account["forced"] is True
+    assert "Forced" in (tmp_path / "out" / "summary.html").read_text()
+
+
 def test_a_bids_data_set_has_its_description(tmp_path, model, run: Runner):
     root, out = tmp_path / "raw", tmp_path / "raw" / "derivatives" / "synthetic"
     scan(root / "sub-01" / "anat" / "sub-01_T1w.nii.gz")

@@ -44,10 +44,10 @@ def do(request: Mapping[str, Any], cancel: Callable[[], bool]) -> None:
         account.append({"modality": other, "name": Path(path).name, "sha256": scan_hash(Path(path))})
     mask = read_image(request["mask"]) if request["mask"] else None
     notes: list[str] = []
-    verdict = pass_gate(images, bundle.spec, force=False, notes=notes)
+    verdict = pass_gate(images, bundle.spec, force=request["force"], notes=notes)
     result = convert(images, bundle, target=request["target"], device=request["device"], mask=mask, cancel=cancel)
     report = result.report
-    add_to_report(report, verdict, force=False, notes=notes)
+    add_to_report(report, verdict, force=request["force"], notes=notes)
     report["source"]["files"] = account
     if scan is not None:
         report["warnings"][:0] = scan.volume.notes

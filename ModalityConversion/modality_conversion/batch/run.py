@@ -43,6 +43,8 @@ class Settings:
     """Where the cases are converted, instead of by processes here."""
     further: tuple[Pattern, ...] = ()
     """Where the further scans of each file lie, for a model that reads several."""
+    force: bool = False
+    """Convert what a model's gate refuses, too, and mark it so."""
 
 
 @dataclass
@@ -167,6 +169,7 @@ def request_of(case: Case, settings: Settings) -> dict[str, Any]:
         "engine_version": __version__,
         "models_dirs": [str(folder.absolute()) for folder in settings.models_dirs],
         "device": settings.device,
+        "force": settings.force,
         "further": [[modality.value, str(path.absolute())] for modality, path in case.further],
         "mask": str(case.mask.absolute()) if case.mask else None,
         "out": str(case.out),

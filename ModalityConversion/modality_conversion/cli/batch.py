@@ -52,6 +52,9 @@ def batch(
         float | None,
         typer.Option(min=0, help="With --ray: GPUs of one worker, 0.5 for two on one; else as --device says."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Convert what a model's gate refuses, too; the result is marked so.")
+    ] = False,
     progress: options.Progress = ProgressStyle.bar,
     stop_with_parent: options.StopWithParent = False,
 ) -> None:
@@ -75,7 +78,7 @@ def batch(
 
     if wanted is not None:  # says at once that there is no such model
         model_for(wanted, *(pattern.modality for pattern in patterns))
-    settings = Settings(target, model_for, wanted, tuple(models_dir or ()), device, workers, cluster, patterns)
+    settings = Settings(target, model_for, wanted, tuple(models_dir or ()), device, workers, cluster, patterns, force)
     with shown(progress) as tell, stop_on_signal() as asked_to_stop, ended_with_parent(stop_with_parent, progress):
         outcome = run_batch(
             input, out, settings, tell, asked_to_stop, lambda text: typer.echo(f"Note: {text}", err=True)
