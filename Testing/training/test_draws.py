@@ -86,6 +86,25 @@ def test_source_target_region_and_tissue_show_the_same_place(tmp_path: Path) -> 
         assert torch.equal(draw["region"], draw["tissue"])
 
 
+def test_slabs_show_lesions_as_often_as_asked_and_stay_in_the_case(tmp_path: Path) -> None:
+    codes = np.full((24, 80, 96), Region.BRAIN, np.uint8)
+    codes[3, 2, 90] = Region.LESION  # near a corner, which chance hardly ever shows
+    codes[20, 40, 5] = Region.TUMOR
+    volume = np.ones(codes.shape, np.float32)
+    about = {"person": "a", "origin": "simulated"}
+    write_case(tmp_path / "a", {Modality.T1: volume}, {Modality.T2: volume}, codes, about)
+    seen = {}
+    for share in (0.0, 1.0):
+        settings = SlabSettings(crop=(32, 32), workers=0, lesions=share)
+        draws = Draws(SlabMaker(pools(tmp_path), T1_T2, (Modality.T2,), settings, context=3, outputs=1), 3)
+        items = [draws[number] for number in range(60)]
+        seen[share] = [set(item["region"].unique().tolist()) & {Region.LESION, Region.TUMOR} for item in items]
+        assert all((item["target"] == 1).all() for item in items)  # no zeros: nothing lies beyond the case
+    assert sum(map(bool, seen[0.0])) < 6
+    assert all(seen[1.0])
+    assert set.union(*seen[1.0]) == {Region.LESION, Region.TUMOR}
+
+
 def test_processes_share_each_batch_and_together_see_all_of_it(heads: Path) -> None:
     whole = list(islice(batches(slabs(heads), 3, 4, 0), 2))
     parts = [list(islice(batches(slabs(heads), 3, 4, 0, Share(rank, 2)), 2)) for rank in (0, 1)]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -13,11 +14,13 @@ from training.config import ConfigError, Settings
 from training.data.augment import SourceAugmentation
 from training.data.cases import PackedCase, complete_cases
 from training.data.directions import Needs
-from training.data.regions import BRAIN_REGIONS
+from training.data.regions import BRAIN_REGIONS, Region
 from training.parallel import ALL, Share
 
 ENDLESS = 2**40
 """Draws of a run: more than any run takes."""
+
+NO_PLACES: NDArray[np.integer] = np.zeros((0, 3), np.int32)
 
 
 class PoolSettings(Settings):
@@ -30,11 +33,12 @@ class PoolSettings(Settings):
 
 
 class Drawn(NamedTuple):
-    """A case, how its sources are to be changed, and its first and last slice with brain."""
+    """A case, how its sources are to be changed, its first and last slice with brain, and places with a lesion, (n, 3)."""
 
     case: PackedCase
     augmentation: SourceAugmentation
     brain: tuple[int, int]
+    lesions: NDArray[np.integer] = NO_PLACES
 
 
 class Pools:
@@ -50,16 +54,16 @@ class Pools:
         self.names, self.settings = names, pools
         self.shares = np.array([shares[name] for name in names], float) / sum(shares[name] for name in names)
         self.cases = {name: _usable(name, pools[name].folder, directions) for name in names}
-        self._brain: dict[tuple[str, int], tuple[int, int]] = {}
+        self._found: dict[tuple[str, int], tuple[tuple[int, int], NDArray[np.integer]]] = {}
 
     def draw(self, rng: np.random.Generator) -> "Drawn":
         """A random case."""
         name = self.names[rng.choice(len(self.names), p=self.shares)]
         index = int(rng.integers(len(self.cases[name])))
         case = self.cases[name][index]
-        if (name, index) not in self._brain:  # found when first asked for: reading all of them delays the first step
-            self._brain[name, index] = brain_slices(case)
-        return Drawn(case, self.settings[name].augmentation, self._brain[name, index])
+        if (name, index) not in self._found:  # found when first asked for: reading all of them delays the first step
+            self._found[name, index] = brain_slices(case), lesion_places(case)
+        return Drawn(case, self.settings[name].augmentation, *self._found[name, index])
 
 
 def _usable(name: str, folder: Path, directions: Needs) -> Sequence[PackedCase]:
@@ -84,6 +88,12 @@ def brain_slices(case: PackedCase) -> tuple[int, int]:
     """The first and the last axial slice with brain; of a case without any, all slices."""
     shown = np.flatnonzero(np.isin(case.region[:, ::2, ::2], BRAIN_REGIONS).any((1, 2)))
     return (int(shown[0]), int(shown[-1])) if shown.size else (0, case.shape[0] - 1)
+
+
+def lesion_places(case: PackedCase, most: int = 500) -> NDArray[np.integer]:
+    """Voxels (z, y, x) of lesions and tumors, (n, 3), evenly thinned out to at most `most`."""
+    places = np.argwhere(np.isin(case.region, (Region.LESION, Region.TUMOR)))
+    return places[:: max(-(-len(places) // most), 1)].astype(np.int32)
 
 
 class Draws(Dataset[dict[str, Tensor]]):

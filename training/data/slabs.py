@@ -23,6 +23,8 @@ class SlabSettings(Settings):
     """Slabs a step, of all processes together."""
     brain: float = 0.8
     """Fraction of slabs whose middle slice shows brain; the others are drawn from the whole case, neck and all."""
+    lesions: float = 0.0
+    """Fraction of slabs that show a lesion, where the case has one: left to chance, small ones are hardly ever seen."""
     workers: int = 1
     """Processes that prepare slabs; 0: the training process itself."""
 
@@ -51,6 +53,10 @@ class Box:
 def draw_box(drawn: Drawn, settings: SlabSettings, rng: np.random.Generator) -> Box:
     """A random place; a case that is smaller than the crop stands in its middle, floor(half) before."""
     depth, *plane = drawn.case.shape
+    if settings.lesions and len(drawn.lesions) and rng.random() < settings.lesions:
+        z, *near = (int(place) for place in drawn.lesions[rng.integers(len(drawn.lesions))])
+        y, x = (_around(*where, rng) for where in zip(near, plane, settings.crop, strict=True))
+        return Box(z, y, x, settings.crop)
     first, last = drawn.brain if rng.random() < settings.brain else (0, depth - 1)
     z = int(rng.integers(first, last + 1))
     y, x = (
@@ -58,6 +64,13 @@ def draw_box(drawn: Drawn, settings: SlabSettings, rng: np.random.Generator) -> 
         for size, length in zip(plane, settings.crop, strict=True)
     )
     return Box(z, y, x, settings.crop)
+
+
+def _around(place: int, size: int, length: int, rng: np.random.Generator) -> int:
+    """A random corner along one axis so that the place lies in the crop, and the crop in the case where it fits."""
+    if size <= length:
+        return -((length - size) // 2)
+    return int(rng.integers(max(place - length + 1, 0), min(place, size - length) + 1))
 
 
 class SlabMaker:
