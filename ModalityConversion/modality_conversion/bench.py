@@ -26,6 +26,8 @@ from .errors import ConversionError
 from .image_io import write_image
 from .modality import Modality
 from .phantom import head_phantom
+from .schema import ConversionSpec
+from .sources import why_unfit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Benchmark:
     """Figures of one model on one machine; seconds are medians of runs taken in turns, so that drift hits all alike."""
 
     model: str
+    direction: str
+    """Scans given, and target, as T1->T2."""
     size: tuple[int, int, int]
     device: str
     repeats: int
@@ -63,21 +67,30 @@ class Benchmark:
 
 
 def benchmark(
-    bundle: Bundle, size: tuple[int, int, int] = (192, 224, 160), device: str = "cpu", repeats: int = 3
+    bundle: Bundle,
+    size: tuple[int, int, int] = (192, 224, 160),
+    device: str = "cpu",
+    repeats: int = 3,
+    *,
+    source: Modality | None = None,
+    target: Modality | None = None,
 ) -> Benchmark:
-    """Measure a model on a phantom of `size` voxels (i, j, k) of 1 mm.
+    """Measure a model on a phantom of `size` voxels (i, j, k) of 1 mm, which stands for each scan that the model needs.
 
-    Raises ConversionError when the model takes several scans, or only segments.
+    `source`, `target`: of a model of many directions, which one; by default the first. Raises ConversionError when the model
+    only segments, or does not make that.
     """
     spec = bundle.spec
-    if any(declared.modality is not None for declared in spec.inputs):
-        raise ConversionError(f"{spec.id} takes several scans; `bench` measures models that take one.")
     if not spec.targets:
         raise ConversionError(f"{spec.id} only segments; `bench` measures conversions.")
-    image, target = head_phantom(size), next(iter(spec.targets))
+    source = source or next((one for one in spec.modalities if one != target), spec.modalities[0])
+    target = target or next((one for one in spec.targets if one != source), next(iter(spec.targets)))
+    image = head_phantom(size)
+    images = {source: image, **{needed: image for needed in _needed(spec) if needed != source}}
+    if reason := why_unfit(spec, list(images), target):
+        raise ConversionError(reason)
 
     def run(model: Bundle, opener: Opener = open_backend, place: str = device) -> np.ndarray:
-        images = {spec.modalities[0]: image}
         result = convert(images, model, target=target, device=place, uncertainty=False, opener=opener)
         return sitk.GetArrayFromImage(result.image).astype(np.float64)
 
@@ -94,9 +107,10 @@ def benchmark(
     if is_server(device):
         compute, way = recorder.served_seconds()
         difference = float(np.abs(run(bundle, place="cpu") - batched).max())
-    end_to_end, peak = _end_to_end(bundle, image, spec.modalities[0], target, device)
+    end_to_end, peak = _end_to_end(bundle, images, target, device)
     return Benchmark(
         model=f"{spec.id} {spec.version}",
+        direction=f"{'+'.join(images)}->{target}",
         size=size,
         device=recorder.device,
         repeats=repeats,
@@ -113,6 +127,11 @@ def benchmark(
         server_overhead_s=None if way is None else round(way, 3),
         local_difference=difference,
     )
+
+
+def _needed(spec: ConversionSpec) -> list[Modality]:
+    """Scans without which the model converts nothing."""
+    return [one.modality for one in spec.inputs if one.modality is not None and one.missing == "error"]
 
 
 class _Recorder:
@@ -173,15 +192,17 @@ def _timed(work: Callable[[], Any]) -> float:
 
 
 def _end_to_end(
-    bundle: Bundle, image: sitk.Image, source: Modality, target: Modality, device: str
+    bundle: Bundle, images: Mapping[Modality, sitk.Image], target: Modality, device: str
 ) -> tuple[float, float | None]:
     """Seconds and peak MiB of the command line converting the phantom from file to file."""
     with tempfile.TemporaryDirectory(prefix="modality-conversion-bench-") as folder:
         scan, out = Path(folder, "scan.nii.gz"), Path(folder, "out.nii.gz")
-        write_image(image, scan)
+        source, *further = images
+        write_image(images[source], scan)
         command = [sys.executable, "-m", "modality_conversion.cli", "convert", str(scan), "--from", source.value]
         command += ["--to", target.value, "--out", str(out), "--model", bundle.spec.id, "--device", device]
         command += ["--models-dir", str(bundle.path.parent), "--progress", "none"]
+        command += [word for modality in further for word in ("--input", f"{modality}={scan}")]
         command += ["--force"]  # a phantom is no head, and a model's gate may see that
         here = os.pathsep.join([str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")])
         started = time.perf_counter()

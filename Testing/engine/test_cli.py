@@ -539,14 +539,17 @@ def test_a_model_is_measured(model: Path, run: Runner) -> None:
     assert "overhead" in run("bench", "--model", "copy", "--size", "24x20x16", "--repeats", "1").out
 
 
-def test_only_single_scan_conversions_are_measured(tmp_path: Path, run: Runner) -> None:
+def test_a_model_of_several_scans_is_measured_too(tmp_path: Path, run: Runner) -> None:
     write_bundle(
         tmp_path / "models" / "joint",
         lambda path: graphs.with_inputs(path, {"flair": ("batch", 1, "height", "width")}),
         sources=[{"modality": "T1"}, {"modality": "FLAIR"}],
         inputs=[{"name": "image", "modality": "T1"}, {"name": "flair", "modality": "FLAIR"}],
     )
-    failed(run("bench", "--model", "joint"), 1, "several scans")
+    command = ("bench", "--model", "joint", "--size", "24x20x16", "--repeats", "1")
+    assert json.loads(run(*command, "--json").out)["direction"] == "T1+FLAIR->T2"
+    failed(run(*command, "--from", "CT"), 1, "was not made for CT")
+    failed(run(*command, "--to", "CT"), 1, "does not make CT")
 
 
 def test_devices_are_listed(run: Runner) -> None:

@@ -14,7 +14,11 @@ from . import options
 
 
 def bench(
-    model: Annotated[str | None, typer.Option(help="A model's id; else the default for T1 to T2.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A model's id; else the default for --from and --to, or for T1 to T2.")
+    ] = None,
+    source: Annotated[str | None, typer.Option("--from", help="What the phantom stands for.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="What to make of it.")] = None,
     models_dir: options.ModelsDirs = None,
     size: Annotated[str, typer.Option(help="Voxels of 1 mm, as 192x224x160.")] = "192x224x160",
     device: options.Device = "cpu",
@@ -26,10 +30,16 @@ def bench(
 
     voxels = _size(size)
     catalog = options.catalog(models_dir)
-    fitting = [catalog.get(model)] if model else catalog.find(Modality.T1, Modality.T2)
-    if not fitting:
-        raise ConversionError("No installed model makes T2 from T1. Name one with --model.")
-    result = dataclasses.asdict(benchmark(fitting[0], voxels, device, repeats))
+    given, wanted = (options.modality(name) if name else None for name in (source, to))
+    if model:
+        bundle = catalog.get(model)
+    else:
+        given, wanted = given or Modality.T1, wanted or (Modality.T1 if given is Modality.T2 else Modality.T2)
+        fitting = catalog.find(given, wanted)
+        if not fitting:
+            raise ConversionError(f"No installed model makes {wanted} from {given}. Name one with --model.")
+        bundle = fitting[0]
+    result = dataclasses.asdict(benchmark(bundle, voxels, device, repeats, source=given, target=wanted))
     if as_json:
         typer.echo(json.dumps(result, indent=2))
         return
