@@ -231,13 +231,21 @@ def test_a_picture_is_made_coarser_and_smaller_until_it_fits(tmp_path: Path) -> 
 
 
 def test_pictures_share_what_room_there_is_and_one_that_is_gone_is_left_out(tmp_path: Path) -> None:
-    entries = [{"group": name, "file": f"{name}.png"} for name in ("a", "b", "c")]
+    entries = [{"group": name, "file": f"{name}.png", "real": False} for name in ("a", "b", "c")]
     for name in ("a", "c"):
         noise(tmp_path / f"{name}.png", (500, 400))
     shown = add_pictures({"worst": entries}, tmp_path, tmp_path / "docs", 60_000)["worst"]
     assert [entry.get("card") for entry in shown] == ["a_worst.jpg", None, "c_worst.jpg"]
     assert sum(file.stat().st_size for file in (tmp_path / "docs").iterdir()) <= 60_000
     assert all("card" not in entry for entry in entries)
+
+
+def test_a_real_person_is_shown_only_where_that_is_allowed(tmp_path: Path) -> None:
+    noise(tmp_path / "a.png")
+    figures = {"worst": [{"group": "a", "file": "a.png", "real": True}]}
+    assert "card" not in add_pictures(figures, tmp_path, tmp_path / "docs", 60_000)["worst"][0]
+    assert not (tmp_path / "docs").exists()
+    assert "card" in add_pictures(figures, tmp_path, tmp_path / "docs", 60_000, real=True)["worst"][0]
 
 
 def test_a_picture_for_the_card_of_one_model_shows_no_other() -> None:

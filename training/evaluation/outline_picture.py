@@ -15,6 +15,7 @@ class Shown(NamedTuple):
     """One slice, axes (y, x): the scan, the truth of each region, the label map."""
 
     case: str
+    real: bool
     dice: float | None
     scan: NDArray[np.float32]
     truth: NDArray[np.bool_]
@@ -34,7 +35,9 @@ def save_outlines(shown: Mapping[tuple[str, str], Sequence[Shown]], folder: Path
         group = scans.lower().replace("+", "_")
         file = f"{model}_{group}.png".replace("+", "_")
         _draw(chosen, folder / file)
-        found.append({"model": model, "scans": scans, "group": group, "case": chosen[0].case, "file": file})
+        real = any(one.real for one in chosen)
+        entry = {"model": model, "scans": scans, "group": group, "case": chosen[0].case, "real": real, "file": file}
+        found.append(entry)
     return found
 
 

@@ -112,7 +112,7 @@ def _shown(done: Outlined) -> Shown:
     area = (done.truth[0] if done.truth.any() else done.labels > 0).sum((1, 2))
     z = int(area.argmax())
     dice = next(iter(done.row["regions"].values()))["dice"]
-    return Shown(done.row["case"], dice, done.scan[z], done.truth[:, z], done.labels[z])
+    return Shown(done.row["case"], done.row["real"], dice, done.scan[z], done.truth[:, z], done.labels[z])
 
 
 def _line(row: Mapping[str, Any]) -> str:

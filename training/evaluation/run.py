@@ -148,7 +148,16 @@ def _save_worst(done: Evaluation, models: Sequence[str], folder: Path) -> list[d
             shown = done.slices[direction, case].of_model(model, models)
             file = f"pictures/{model}_{group.name}_worst.png"
             save_picture(shown, f"{group.title}, the worst of {len(rows)}: {direction}, {case}", folder / file)
-            found.append({"model": model, "group": group.name, "direction": direction, "case": case, "file": file})
+            found.append(
+                {
+                    "model": model,
+                    "group": group.name,
+                    "direction": direction,
+                    "case": case,
+                    "real": row["real"],
+                    "file": file,
+                }
+            )
     return found
 
 

@@ -273,7 +273,9 @@ def _write_docs(
     """The card; beside it every case and the pictures of the worst ones, as far as there are figures."""
     if not declared["targets"]:
         left = 1000 * settings.docs_kilobytes - _FOR_THE_CARD
-        shown = add_pictures(figures, pictures, docs, left) if figures and settings.pictures and pictures else figures
+        shown = figures
+        if figures and settings.pictures and pictures:
+            shown = add_pictures(figures, pictures, docs, left, settings.real_pictures)
         text = segmentation_card(settings, declared, model.weights, model.about, shown, form.notes)
         _write(docs / "README.md", text)
         return
@@ -282,7 +284,7 @@ def _write_docs(
     shown = figures
     if figures and settings.pictures and pictures is not None:
         left = 1000 * settings.docs_kilobytes - sum(file.stat().st_size for file in docs.iterdir()) - _FOR_THE_CARD
-        shown = add_pictures(figures, pictures, docs, max(left, 0))
+        shown = add_pictures(figures, pictures, docs, max(left, 0), settings.real_pictures)
     _write(docs / "README.md", card(settings, model.declared, model.weights, model.about, shown, form.notes))
 
 

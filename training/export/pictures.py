@@ -12,14 +12,16 @@ _QUALITIES = (88, 80, 70, 60)
 _SMALLER = 0.8
 
 
-def add_pictures(figures: Mapping[str, Any], folder: Path, docs: Path, budget: int) -> dict[str, Any]:
+def add_pictures(
+    figures: Mapping[str, Any], folder: Path, docs: Path, budget: int, real: bool = False
+) -> dict[str, Any]:
     """Put the worst case of each group beside the card; gives the figures with `card`, the file's name there.
 
     `folder` is the one that the figures name their pictures from; `budget` is in bytes, for all of them. Pictures that are
-    no longer there are left out.
+    no longer there are left out; so are real people's, unless `real`.
     """
     worst = list(figures.get("worst", ()))
-    there = [entry for entry in worst if (folder / entry["file"]).is_file()]
+    there = [entry for entry in worst if (real or not entry["real"]) and (folder / entry["file"]).is_file()]
     for entry in there:
         file = docs / f"{entry['group']}_worst.jpg"
         docs.mkdir(parents=True, exist_ok=True)

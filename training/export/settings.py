@@ -70,6 +70,8 @@ class ExportSettings(Settings):
     """What a scan must be for the model, as `gate` of `conversion.json` says it. None: no gate."""
     pictures: bool = True
     """Put the worst case of each group of directions, as a picture, beside the card."""
+    real_pictures: bool = False
+    """Also where it is a real person's scan. Only with the right to publish it."""
     docs_kilobytes: int = Field(1500, ge=100)
     """The bundle's `docs` folder, pictures and all, is kept below this."""
 
