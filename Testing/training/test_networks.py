@@ -142,13 +142,33 @@ def test_sharpening_and_the_cut_at_zero_happen_after_training_only() -> None:
 
 
 def test_finishing_removes_a_checkerboard_keeps_flat_places_and_sharpens_edges() -> None:
-    finish = Finish(3, 3.0)
+    finish = Finish(3)
     board = ((torch.arange(32)[:, None] + torch.arange(32)) % 2).float().expand(1, 3, 32, 32)
-    finished = finish(board)[..., 4:-4, 4:-4]
+    finished = finish(board, 3.0)[..., 4:-4, 4:-4]
     assert torch.allclose(finished, torch.full_like(finished, 0.5), atol=1e-5)
     edge = finish.smooth(finish.smooth((torch.arange(32.0) > 15).float().expand(1, 3, 32, 32)))
-    assert finish(edge).diff(dim=3).max() > 1.3 * edge.diff(dim=3).max()
-    assert torch.allclose(finish(edge)[..., 26:], torch.ones(6), atol=1e-5)
+    assert finish(edge, 3.0).diff(dim=3).max() > 1.3 * edge.diff(dim=3).max()
+    assert torch.allclose(finish(edge, 3.0)[..., 26:], torch.ones(6), atol=1e-5)
+
+
+def test_each_target_is_sharpened_as_much_as_is_said_for_it() -> None:
+    torch.manual_seed(0)
+    sharp = TINY_CONDITIONAL | {"sharpen": (0.0, 2.0, 0.0, 0.0)}
+    for kind, last in (
+        (ConditionalNet, FLOORS),
+        (PropertyNet, (Modality.CT, Modality.T1, Modality.T2, Modality.FLAIR)),
+    ):
+        plain, sharper = (
+            kind(check(ConditionalNetSettings, options, ""), 4, last).eval() for options in (TINY_CONDITIONAL, sharp)
+        )
+        sharper.load_state_dict(plain.state_dict())
+        slab, given = torch.rand(1, 4 * 5, 64, 64), torch.eye(4)[:1]
+        for target in range(4):
+            wanted = torch.eye(4)[target : target + 1]
+            same = torch.equal(plain(slab, given, wanted), sharper(slab, given, wanted))
+            assert same == (target != 1)
+    with pytest.raises(ConfigError, match="one for each of the 4 targets"):
+        ConditionalNet(check(ConditionalNetSettings, TINY_CONDITIONAL | {"sharpen": (1.0, 2.0)}, ""), 4, FLOORS)
 
 
 # --- local standardisation --------------------------------------------------------------------------------------------------

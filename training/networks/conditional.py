@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.config import Settings
+from training.config import ConfigError, Settings
 from training.networks.local import standardise
 from training.networks.parts import Finish, Guided
 
@@ -51,8 +51,8 @@ class ConditionalNetSettings(TrunkSettings):
     late: bool = False
     """Whether targets part ways only at the full-resolution end, so that one pass of the U-Net serves all of them. Else the
     U-Net's way up knows the target, and each has its own pass."""
-    sharpen: float = 0.0
-    """How much each slice is sharpened in plane after training, see `parts.Finish`."""
+    sharpen: float | tuple[float, ...] = 0.0
+    """How much each slice is sharpened in plane after training, see `parts.Finish`: of all targets, or of each in order."""
 
     @model_validator(mode="after")
     def _fits(self) -> "ConditionalNetSettings":
@@ -60,6 +60,13 @@ class ConditionalNetSettings(TrunkSettings):
         if margin < 2 or margin % 2:
             raise ValueError("`context` must be `outputs` and an even number of at least 2 more")
         return self
+
+    def sharpening(self, targets: int) -> Tensor:
+        """`sharpen` of each target, (targets,). Raises ConfigError where it is of another number."""
+        each = self.sharpen if isinstance(self.sharpen, tuple) else (self.sharpen,) * targets
+        if len(each) != targets:
+            raise ConfigError(f"`sharpen` has {len(each)} numbers. Give one, or one for each of the {targets} targets.")
+        return torch.tensor(each)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, *, relu: bool = True) -> nn.Sequential:
@@ -198,7 +205,9 @@ class ConditionalNet(nn.Module):
         self.mix = nn.Conv2d(settings.detail + settings.outputs + self.trunk.near_slices, settings.head, 3, padding=1)
         self.mixed = Modulation(code, settings.head)
         self.last = nn.Conv2d(settings.head, 2 * settings.outputs, 3, padding=1)
-        self.finish = Finish(settings.outputs, settings.sharpen)
+        self.finish = Finish(settings.outputs)
+        self.sharpen: Tensor
+        self.register_buffer("sharpen", settings.sharpening(len(floors)), persistent=False)
         self.floors: Tensor
         self.register_buffer("floors", torch.tensor(floors), persistent=False)
 
@@ -231,7 +240,8 @@ class ConditionalNet(nn.Module):
             if not self.training:
                 # No signal is lower. Cut here, not by the declared operations: those would call a value that was cut
                 # certain, and leave dark specks in the map of deviations.
-                mean = torch.maximum(self.finish(mean), (wanted @ self.floors[:, None])[:, :, None, None])
+                floor, sharpen = ((wanted @ each[:, None])[:, :, None, None] for each in (self.floors, self.sharpen))
+                mean = torch.maximum(self.finish(mean, sharpen), floor)
             output = torch.cat([mean, self.finish.smooth(log_variance)], 1)
         if self.training and self.tissue is not None:
             return Guided(output, self.tissue(coarse))

@@ -19,9 +19,9 @@ class Guided(NamedTuple):
 class Finish(nn.Module):
     """Smooths, evens out and sharpens slices (N, slices, H, W), each by itself."""
 
-    def __init__(self, slices: int, sharpen: float) -> None:
+    def __init__(self, slices: int) -> None:
         super().__init__()
-        self.slices, self.sharpen = slices, sharpen
+        self.slices = slices
         line = torch.tensor([0.25, 0.5, 0.25])
         self.binomial: Tensor
         self.register_buffer("binomial", torch.outer(line, line).expand(slices, 1, 3, 3).clone(), persistent=False)
@@ -31,12 +31,12 @@ class Finish(nn.Module):
         padded = functional.pad(slices, (1, 1, 1, 1), mode="replicate")
         return functional.conv2d(padded, self.binomial, groups=self.slices)
 
-    def forward(self, slices: Tensor) -> Tensor:
+    def forward(self, slices: Tensor, sharpen: float | Tensor) -> Tensor:
         """Take away what alternates from pixel to pixel, the trace of the blocks of two; then sharpen what is left.
 
         With B the smoothing by (1 2 1)/4: (1 - (1 - B)^2), which is 0 at two pixels a period and flat at long ones, then
-        1 + sharpen (1 - B).
+        1 + sharpen (1 - B). A tensor `sharpen` has the shape (N, 1, 1, 1).
         """
         fine = slices - self.smooth(slices)
         even = slices - (fine - self.smooth(fine))
-        return even + self.sharpen * (even - self.smooth(even))
+        return even + sharpen * (even - self.smooth(even))

@@ -36,7 +36,9 @@ class PropertyNet(nn.Module):
         self.detail = nn.Conv2d(settings.features[0], detail, 1)
         self.mix = nn.Conv2d(detail + self.trunk.near_slices, head, 3, padding=1)
         self.last = nn.Conv2d(head, (len(PROPERTIES) + len(targets)) * settings.outputs, 3, padding=1)
-        self.finish = Finish(settings.outputs, settings.sharpen)
+        self.finish = Finish(settings.outputs)
+        self.sharpen: Tensor
+        self.register_buffer("sharpen", settings.sharpening(len(targets)), persistent=False)
         magnetic = [target for target in targets if target is not Modality.CT]
         self.gains = nn.ParameterDict({str(t): nn.Parameter(torch.tensor(math.log(usual_gain(t)))) for t in magnetic})
 
@@ -61,7 +63,7 @@ class PropertyNet(nn.Module):
                 return torch.cat([means, log_variance], 2)
             mean, log_variance = ((part * wanted[:, :, None, None, None]).sum(1) for part in (means, log_variance))
             if not self.training:
-                mean = self.finish(mean)
+                mean = self.finish(mean, (wanted @ self.sharpen[:, None])[:, :, None, None])
             return torch.cat([mean, self.finish.smooth(log_variance)], 1)
 
     def _contrast(self, target: Modality, maps: dict[str, Tensor]) -> Tensor:

@@ -62,7 +62,7 @@ class SlabNet(nn.Module):
             nn.LeakyReLU(0.1, inplace=True),
             nn.Conv2d(settings.head, 2 * settings.outputs, 3, padding=1),
         )
-        self.finish = Finish(settings.outputs, settings.sharpen)
+        self.finish = Finish(settings.outputs)
 
     def forward(self, slab: Tensor) -> Tensor | Guided:
         """(N, context, H, W) to (N, 2 * outputs, H, W); in training with tissues, these beside it at half the resolution."""
@@ -77,6 +77,6 @@ class SlabNet(nn.Module):
             if not self.training:
                 # No signal is lower. Cut here, not by the declared operations: those would call a value that was cut
                 # certain, and leave dark specks in the map of deviations.
-                mean = self.finish(mean).clamp_min(self.floor)
+                mean = self.finish(mean, self.settings.sharpen).clamp_min(self.floor)
             output: Tensor = torch.cat([mean, self.finish.smooth(log_variance)], 1)
         return Guided(output, tissue) if self.training and self.tissues else output
