@@ -4,6 +4,9 @@ are measured against the truth."""
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,8 @@ import torch
 from pydantic import ValidationError
 from scipy.ndimage import distance_transform_edt
 
+import modality_conversion
+import training
 from formula_models import ABOUT
 from ill_heads import SHAPE, write_ill_heads
 from modality_conversion.bundle import Bundle
@@ -377,6 +382,27 @@ def test_a_case_without_a_tumor_gets_no_label_from_a_finder_that_finds_none(head
 
 
 # --- figures --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_finders_gradient_in_mixed_precision_does_not_depend_on_what_lay_in_memory() -> None:
+    script = """
+import torch
+from training.networks.tumor import Finder, FinderSettings
+torch.manual_seed(0)
+finder = Finder(FinderSettings(features=(4, 4, 4, 40, 48, 4)), 1)
+coarse, given, sums = torch.rand(2, 1, 64, 64, 64), torch.ones(2, 1), []
+for mixed in (False, True):
+    finder.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        finder(coarse, given).square().mean().backward()
+    sums.append(sum(float(part.grad.double().square().sum()) for part in finder.parameters()) ** 0.5)
+print(sums[1] / sums[0])
+"""
+    surroundings = {**os.environ, "MALLOC_PERTURB_": "165", "OMP_NUM_THREADS": "1"}  # glibc fills what it hands out
+    paths = [str(Path(training.__file__).parents[1]), str(Path(modality_conversion.__file__).parents[1])]
+    surroundings["PYTHONPATH"] = os.pathsep.join(paths)
+    done = subprocess.run([sys.executable, "-c", script], env=surroundings, capture_output=True, text=True, check=True)
+    assert float(done.stdout) == pytest.approx(1, rel=0.3)
 
 
 def test_figures_are_those_of_the_definitions() -> None:

@@ -16,6 +16,24 @@ class Guided(NamedTuple):
     """Logits of the tissue classes, (N, classes, ...), of the middle slice or of the patch; may be of lower resolution."""
 
 
+class InFullPrecision(nn.Module):
+    """A part that mixed precision leaves alone.
+
+    Of 3D convolutions over two voxels a side, torch 2.13 takes the gradient of the weights in bfloat16 on the CPU from
+    memory that nobody has written: now and then it is not a number.
+    """
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, features: Tensor) -> Tensor:
+        """As the part."""
+        with torch.autocast(features.device.type, enabled=False):
+            found: Tensor = self.part(features.float())
+            return found
+
+
 class Finish(nn.Module):
     """Smooths, evens out and sharpens slices (N, slices, H, W), each by itself."""
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from training.config import Settings
 from training.networks.conditional import Trunk, TrunkSettings
+from training.networks.parts import InFullPrecision
 from training.networks.volume import VolumeNetSettings
 
 NEVER = -40.0
@@ -90,6 +91,7 @@ class Finder(nn.Module):
             act=_ACTIVATION,
             norm=_BATCH_NORM,
         )
+        self.unet.down_4 = InFullPrecision(self.unet.down_4)
 
     def forward(self, coarse: Tensor, given: Tensor) -> Tensor:
         """See the class."""
@@ -170,8 +172,8 @@ class Staged(nn.Module):
         self.find, self.outline = find, outline
 
     def forward(self, coarse: Tensor, source: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of what is found, and of what is outlined."""
-        return self.find(coarse, given), self.outline(source, given)
+        """Logits of what is found in the first items, as many as `coarse` has, and of what is outlined in all."""
+        return self.find(coarse, given[: len(coarse)]), self.outline(source, given)
 
 
 def _with_code(volume: Tensor, given: Tensor) -> Tensor:

@@ -46,6 +46,8 @@ class TumorSettings(SegmentationSettings):
     """How often one scan is given though the case has several; else their number is drawn evenly."""
     find: FinderSettings = FinderSettings()
     """The network that finds."""
+    find_items: int | None = Field(None, gt=0)
+    """From so many items of a batch the network that finds learns; None: all. A head at 3 mm costs more than a slab."""
 
     @model_validator(mode="after")
     def _once(self) -> "TumorSettings":
@@ -92,7 +94,8 @@ class Tumor(SegmentationRecipe[AnyTumor]):
     def answers(self, network: nn.Module, batch: Batch) -> dict[str, Answer]:
         """See `SegmentationRecipe`."""
         given, look = batch["given"], self.look
-        found, outlined = network(batch["coarse"], self.laid_out(batch["source"]), given)
+        few = self.settings.find_items if network.training else None
+        found, outlined = network(batch["coarse"][:few], self.laid_out(batch["source"]), given)
         # Nobody can see what takes up agent where none was given.
         place = self._agent_place
         agent = torch.zeros_like(given[:, 0]) if place is None else given[:, place]
@@ -101,7 +104,7 @@ class Tumor(SegmentationRecipe[AnyTumor]):
         truth = truth * shown[:, :, None, None, None]
         return {
             "outline": Answer(_by_structure(outlined, look), truth, TUMOR.names),
-            "find": Answer(found, batch["coarse_truth"], ("find",)),
+            "find": Answer(found, batch["coarse_truth"][:few], ("find",)),
         }
 
     def laid_out(self, source: Tensor) -> Tensor:
