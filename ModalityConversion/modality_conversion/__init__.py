@@ -9,6 +9,7 @@ Every result is synthetic and not for diagnosis.
 
 from __future__ import annotations
 
+from . import telemetry
 from .bundle import Bundle
 from .catalog import Catalog
 from .convert import Conversion, convert
@@ -18,6 +19,8 @@ from .modality import Modality
 from .recognise import Recognition, recognise
 from .segment import Segmentation, segment
 from .version import __version__
+
+telemetry.forbid()
 
 __all__ = [
     "Bundle",

@@ -7,6 +7,15 @@ class ConversionError(Exception):
     """Refused or failed. The message is one line: what was wrong, with which file or value, what to do."""
 
 
+def in_words(error: BaseException) -> str:
+    """An error for a person, on one line. Of a fault that nobody foresaw only the kind: its words may be a patient's."""
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this scan, or its header claims a size that it has not."
+    if isinstance(error, (ConversionError, OSError)) or hasattr(error, "show"):  # the last is wrong usage
+        return " ".join(str(error).split()) or type(error).__name__
+    return f"An unexpected fault: {type(error).__name__}."
+
+
 class Cancelled(ConversionError):
     """The caller asked to stop; nothing was written."""
 

@@ -96,9 +96,16 @@ def from_sidecar(image_path: Path) -> Modality | None:
 
 def read_sidecar(image_path: Path) -> dict[str, Any]:
     """The fields of the image's side-car JSON; {} where there is none that can be read."""
+    return read_fields(sidecar_path(image_path))
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """The fields of a JSON file that anyone may have written; {} where there is none, or no object that can be read."""
     try:
-        fields = json.loads(sidecar_path(image_path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if not path.is_file():  # a named pipe would never end
+            return {}
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import telemetry
 from ..errors import ConversionError, OutOfMemory
 from ..sampler import Tiling
 from . import ResidentLoop, Tensor, batch_of_graph, glue
@@ -181,6 +182,7 @@ def runtime() -> Any:
         raise ConversionError(f"onnxruntime cannot be imported: {one_line(error)} {reinstall()}") from error
     if not hasattr(onnxruntime, "InferenceSession"):
         raise ConversionError(f"onnxruntime is damaged: its folder is there, its content is not. {reinstall()}")
+    telemetry.stop(onnxruntime)
     onnxruntime.set_default_logger_severity(4)
     return onnxruntime
 
