@@ -18,12 +18,15 @@ import SimpleITK as sitk
 
 from .bundle import sha256_of
 from .errors import ConversionError
+from .grid import grid_differences
 from .nifti import missing_voxels, with_missing
 
 READABLE = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 # Formats of two files (.mhd, .nhdr) cannot be replaced in one step, so they are read but not written.
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
 
+_MAY_BE_TWO_FILES = (".nrrd", ".nhdr", ".mha", ".mhd")
+_LONGEST_HEADER = 1 << 20
 _ELSEWHERE = "Free some space or choose another folder."
 _SHEARED = "sheared axes, which no scanner makes. Resample it onto a straight grid first."
 
@@ -123,16 +126,32 @@ def check_image(image: sitk.Image, name: str) -> None:
 
 def scan_hash(path: Path) -> str:
     """SHA-256 of a scan's file, as hexadecimal digits; of header and voxels for a scan in two files."""
-    if suffix(path) not in (".mhd", ".nhdr"):
+    files = scan_files(path)
+    if len(files) == 1:
         return sha256_of(path)
     digest = hashlib.sha256(path.read_bytes())
-    named = re.search(
-        rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", path.read_bytes(), re.MULTILINE | re.IGNORECASE
-    )
-    voxels = path.parent / os.fsdecode(named[1]) if named else path
-    if voxels != path and voxels.is_file():
+    for voxels in files[1:]:
         digest.update(bytes.fromhex(sha256_of(voxels)))
     return digest.hexdigest()
+
+
+def real_path(path: Path) -> Path:
+    """Where a path leads to. Never raises: links that lead in circles lead nowhere."""
+    return Path(os.path.realpath(path))
+
+
+def scan_files(path: Path) -> tuple[Path, ...]:
+    """The files of a scan: its own, and that of its voxels where a NRRD or MetaImage header names one. Never raises."""
+    if suffix(path) not in _MAY_BE_TWO_FILES:
+        return (path,)
+    try:
+        with path.open("rb") as file:
+            header = file.read(_LONGEST_HEADER).split(b"\n\n")[0]  # an empty line ends the header of a NRRD
+        named = re.search(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", header, re.MULTILINE | re.IGNORECASE)
+        voxels = path.parent / os.fsdecode(named[1]) if named else path
+        return (path, voxels) if voxels != path and voxels.is_file() else (path,)
+    except (OSError, ValueError):
+        return (path,)
 
 
 def check_output_path(path: str | os.PathLike[str]) -> Path:
@@ -264,16 +283,25 @@ def save_image(image: sitk.Image, path: Path, fields: Mapping[str, str]) -> None
     """
     marked = sitk.Image(image)  # shares the voxels until one of them is changed
     for key, value in fields.items():
-        marked.SetMetaData(key, value)
+        marked.SetMetaData(key, _one_line(value))
     try:
         sitk.WriteImage(marked, str(path), useCompression=suffix(path) != ".nii", compressionLevel=1)
         back = _read(path)
     except RuntimeError as error:
         raise ConversionError(f"{path.parent} cannot be written to{_last_line(str(error))}. {_ELSEWHERE}") from None
-    if not np.array_equal(sitk.GetArrayViewFromImage(back), sitk.GetArrayViewFromImage(image), equal_nan=True):
+    same = np.array_equal(sitk.GetArrayViewFromImage(back), sitk.GetArrayViewFromImage(image), equal_nan=True)
+    if not same or grid_differences(image, back):
         raise ConversionError(f"What was written to {path.parent} is not what should be there. {_ELSEWHERE}")
+
+
+def _one_line(value: str) -> str:
+    """Without line breaks and other control characters: a file's name may have them, and a header has a line for each field."""
+    return "".join(letter if letter.isprintable() else " " for letter in value)
 
 
 def save_json(fields: Mapping[str, Any], path: Path) -> None:
     """Write a JSON file, indented."""
-    path.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    # A name that is no UTF-8 has lone surrogates, which are escaped as JSON does.
+    path.write_text(
+        json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace"
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..version import __version__
@@ -17,6 +17,12 @@ from .library import pydicom, quiet
 from .read import DicomScan
 
 MAKER = "ModalityConversion"
+_READ_AS: dict[str, Callable[[Any], Any]] = {
+    "DA": lambda value: pydicom().valuerep.DA(str(value)),
+    "TM": lambda value: pydicom().valuerep.TM(str(value)),
+    "DS": float,
+    "IS": int,
+}
 ALGORITHM_FAMILY = ("123110", "DCM", "Artificial Intelligence")
 SOURCE_FOR_PROCESSING = ("121322", "DCM", "Source image for image processing operation")
 ACQUISITION_EQUIPMENT = ("109101", "DCM", "Acquisition Equipment")
@@ -76,12 +82,44 @@ def header_of(scan: DicomScan, k: int = 0) -> Any:
     """Every tag of the file that slice k came from, but no pixels, and with each attribute of type 2 at least empty."""
     with quiet():
         dataset = pydicom().dcmread(scan.frames[k].path, stop_before_pixels=True, force=True)
+        for keyword in (*_PATIENT_AND_STUDY, *_PLACE, *_PICTURE, *_LOSSY):
+            if keyword in dataset and not _is_readable(dataset, keyword):
+                del dataset[keyword]
         for keyword in _THERE:
             if keyword not in dataset:
                 setattr(dataset, keyword, None)
         if not dataset.get("FrameOfReferenceUID"):
             # Two objects that are made of one such series must still share a place; so it follows from the series.
             dataset.FrameOfReferenceUID = uid_of("frame of reference", scan.volume.series)
+    return dataset
+
+
+def _is_readable(dataset: Any, keyword: str) -> bool:
+    """Whether a value can be read and written again at all, whatever it says."""
+    try:
+        element = dataset[keyword]
+        pydicom().dataelem.DataElement(element.tag, element.VR, element.value)
+    except Exception:  # pydicom's are of many kinds
+        return False
+    return True
+
+
+def without_nonsense(dataset: Any) -> Any:
+    """The header, in which dates, times and codes of the patient and the study that break DICOM's rules are empty.
+
+    highdicom reads them, and refuses, in words that quote them.
+    """
+    for keyword in _PATIENT_AND_STUDY:
+        if keyword not in dataset:
+            continue
+        element = dataset[keyword]
+        if element.VR in _READ_AS and not element.is_empty:
+            try:
+                _READ_AS[element.VR](element.value)
+            except (ValueError, TypeError):
+                setattr(dataset, keyword, None)
+    if text(dataset, "PatientSex") not in ("", "M", "F", "O"):
+        dataset.PatientSex = None
     return dataset
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ _IMAGES = {  # storage classes that are images by nature: one without an image i
     "1.2.840.10008.5.1.4.1.1.128",
 }
 _DIRECTORY = "1.2.840.10008.1.3.10"
-_TOLD = tuple(dict.fromkeys((*TAGS, "SyntheticData", *ALWAYS_APART, *APART_IF_NEEDED)))
+_TOLD = tuple(dict.fromkeys((*TAGS, "SyntheticData", "RescaleSlope", *ALWAYS_APART, *APART_IF_NEEDED)))
 _READ = [
     *_TOLD,
     "SOPClassUID",
@@ -98,16 +98,18 @@ def find_volumes(
     path: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
     cancel: Callable[[], bool] = lambda: False,
+    only: Sequence[Path] | None = None,
 ) -> Listing:
     """Every volume in a folder and the folders below it, or in one file; series by their first file's name.
 
-    `progress` is told of files done of all. Raises ConversionError where the folder is missing or pydicom is not installed,
-    Cancelled where `cancel` said so. What is wrong with a single file or series stands in the listing.
+    `only` are the files to look at, where that is known: of one series, `DicomVolume.siblings`. `progress` is told of files
+    done of all. Raises ConversionError where the folder is missing or pydicom is not installed, Cancelled where `cancel`
+    said so. What is wrong with a single file or series stands in the listing.
     """
     pydicom()
     if not path.exists():
         raise ConversionError(f"{path} does not exist. Check the path.")
-    files = [path] if path.is_file() else list(files_below(path))
+    files = list(only) if only is not None else [path] if path.is_file() else list(files_below(path))
     listing = Listing(path if path.is_dir() else path.parent, [], is_one_file=path.is_file())
     series: dict[tuple[str, str], _Series] = {}
     with quiet():
@@ -161,6 +163,11 @@ def _add(path: Path, listing: Listing, series: dict[tuple[str, str], _Series]) -
         if not frames:
             listing.damaged.append((path, "is damaged or was cut short: it has no image"))
             return
+        said = int(text(dataset, "NumberOfFrames") or 1)
+        if frames[0].number is not None and said != len(frames):
+            told = f"is damaged: it says that it has {said} frames and describes {len(frames)}"
+            listing.damaged.append((path, told))
+            return
         found = series.setdefault(keys, _Series())
         found.frames += frames
         found.patients.add(text(dataset, "PatientID"))
@@ -181,6 +188,8 @@ def _frames(dataset: Any, path: Path) -> Iterable[Frame]:
 
 def _starts_like_dicom(path: Path) -> bool:
     try:
+        if not path.is_file():  # a named pipe would never end
+            return False
         with path.open("rb") as file:
             start = file.read(132)
     except OSError:

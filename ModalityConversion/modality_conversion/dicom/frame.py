@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ class Frame:
     """SpacingBetweenSlices, else SliceThickness, mm."""
     slope: float
     intercept: float
+    """Either is NaN where the file says something that is no number."""
     told: Mapping[str, str]
     """Text values of the tags that tell volumes apart and say what they are, several values separated by a backslash."""
     unusable: str = ""
@@ -81,7 +83,7 @@ def number(dataset: Any, keyword: str) -> float | None:
 
 def single(dataset: Any, path: Path, told: Mapping[str, str]) -> Frame:
     """The plane of a file that holds one."""
-    slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
+    slope, intercept = _rescale(dataset)
     return Frame(
         path,
         None,
@@ -93,8 +95,8 @@ def single(dataset: Any, path: Path, told: Mapping[str, str]) -> Frame:
         numbers(dataset, "ImageOrientationPatient", 6),
         numbers(dataset, "PixelSpacing", 2),
         number(dataset, "SpacingBetweenSlices") or number(dataset, "SliceThickness"),
-        1.0 if slope is None else slope,
-        0.0 if intercept is None else intercept,
+        slope,
+        intercept,
         told,
         _why_unusable(dataset),
     )
@@ -113,8 +115,9 @@ def enhanced(dataset: Any, path: Path, told: Mapping[str, str]) -> Iterator[Fram
         content, echo = group("FrameContentSequence"), group("MREchoSequence")
         timing, diffusion = group("MRTimingAndRelatedParametersSequence"), group("MRDiffusionSequence")
         kind = group("MRImageFrameTypeSequence") or group("CTImageFrameTypeSequence")
-        slope, intercept = number(rescale, "RescaleSlope"), number(rescale, "RescaleIntercept")
+        slope, intercept = _rescale(rescale)
         own_words = {
+            "RescaleSlope": text(rescale, "RescaleSlope"),
             "ImageType": text(kind, "FrameType"),
             "EchoTime": text(echo, "EffectiveEchoTime"),
             "RepetitionTime": text(timing, "RepetitionTime"),
@@ -134,11 +137,20 @@ def enhanced(dataset: Any, path: Path, told: Mapping[str, str]) -> Iterator[Fram
             numbers(group("PlaneOrientationSequence"), "ImageOrientationPatient", 6),
             numbers(measures, "PixelSpacing", 2),
             number(measures, "SpacingBetweenSlices") or number(measures, "SliceThickness"),
-            1.0 if slope is None else slope,
-            0.0 if intercept is None else intercept,
+            slope,
+            intercept,
             {**told, **{name: value for name, value in own_words.items() if value}},
             unusable,
         )
+
+
+def _rescale(dataset: Any) -> tuple[float, float]:
+    """RescaleSlope and RescaleIntercept; 1 and 0 where the file does not say them, NaN where it says no number."""
+    values = []
+    for keyword, unsaid in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0)):
+        found = number(dataset, keyword)
+        values.append(found if found is not None else math.nan if text(dataset, keyword).strip() else unsaid)
+    return values[0], values[1]
 
 
 def _first(dataset: Any, keyword: str) -> Any:
@@ -153,6 +165,8 @@ def _why_unusable(dataset: Any) -> str:
         return "is in colour, which no scanner measures. Choose the series that it was made from."
     if "MOSAIC" in text(dataset, "ImageType").split("\\"):
         return "is a mosaic, with many slices in one image. Convert it to NIfTI with dcm2niix first."
+    if text(dataset, "PhotometricInterpretation") == "MONOCHROME1" and text(dataset, "Modality") != "CT":
+        return "is stored inverted (MONOCHROME1): what is dark in it is meant to be shown bright. Export it as MONOCHROME2."
     if dataset.get("ModalityLUTSequence"):
         return "turns its values into units by a table (Modality LUT), which is not read here."
     return ""

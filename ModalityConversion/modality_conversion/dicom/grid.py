@@ -80,6 +80,11 @@ def stacked(frames: Sequence[Frame]) -> Stack:
             raise NoGrid("does not say where its slices lie in the patient. Choose the series that it was made from.")
         if not np.isfinite([*frame.position, *frame.spacing]).all() or min(frame.spacing) <= 0:
             raise NoGrid("has positions or pixel sizes that are no sizes. Its header is broken.")
+        if not np.isfinite([frame.slope, frame.intercept]).all() or frame.slope == 0:
+            raise NoGrid(
+                "turns its stored values into units by numbers that are none (RescaleSlope, RescaleIntercept). Its header "
+                "is broken."
+            )
     matrix = axes(frames[0].orientation)
     places = along(frames, matrix)
     order = np.argsort(places, kind="stable")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..version import __version__
-from .derived import MAKER, contributors, decimals, header_of, when
+from .derived import MAKER, contributors, decimals, header_of, when, without_nonsense
 from .frame import text
 from .library import highdicom, pydicom
 from .read import DicomScan
@@ -16,9 +16,10 @@ from .read import DicomScan
 
 def headers(scan: DicomScan) -> list[Any]:
     """A header for each slice, in order; one alone for a multi-frame file. All share the values of the first slice's file."""
-    first = header_of(scan)
+    first = without_nonsense(header_of(scan))
     if scan.frames[0].number is not None:
-        return [first] if len(scan.volume.paths) == 1 else [header_of(scan, k) for k in _first_slices(scan)]
+        more = (without_nonsense(header_of(scan, k)) for k in _first_slices(scan))
+        return [first] if len(scan.volume.paths) == 1 else list(more)
     # Elements are shared among the headers, so those that differ must not be there yet.
     shared = pydicom().Dataset()
     shared.update(first)

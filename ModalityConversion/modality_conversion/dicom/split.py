@@ -23,18 +23,26 @@ def volumes_of(
     `promised` is how many images the headers say there are, or 0.
     """
     stacks = [stack for group in _kinds(frames) for stack in _time_points(group)]
+    siblings = tuple(dict.fromkeys(frame.path for frame in frames))
     notes = []
     if promised > len(frames):
         notes.append(f"The series says that it has {promised} images; {len(frames)} were found.")
     many = len(stacks) > 1
     return [
-        _volume(f"{series}#{n}" if many else series, series, study, stack, folder, refusal, notes)
+        _volume(f"{series}#{n}" if many else series, series, study, stack, folder, refusal, notes, siblings)
         for n, stack in enumerate(stacks, 1)
     ]
 
 
 def _volume(
-    id: str, series: str, study: str, frames: list[Frame], folder: Path, refusal: str, notes: list[str]
+    id: str,
+    series: str,
+    study: str,
+    frames: list[Frame],
+    folder: Path,
+    refusal: str,
+    notes: list[str],
+    siblings: tuple[Path, ...],
 ) -> DicomVolume:
     notes = list(notes)
     if not refusal:
@@ -43,28 +51,35 @@ def _volume(
             frames = list(stacked(frames).frames)
         except NoGrid as error:
             refusal = str(error)
-    return DicomVolume(id, series, study, tuple(frames), folder, refusal, tuple(notes))
+    if frames[0].told.get("Modality") == "CT" and not frames[0].told.get("RescaleSlope"):
+        notes.append(
+            "The series does not say how its values become Hounsfield units (no RescaleSlope); they were taken as Hounsfield "
+            "units as they are."
+        )
+    return DicomVolume(id, series, study, tuple(frames), folder, refusal, tuple(notes), siblings)
 
 
 def _kinds(frames: Sequence[Frame]) -> list[list[Frame]]:
     """Planes of one size, direction, pixel size, image type and echo."""
     groups: list[list[Frame]] = []
+    of_one_kind: dict[Hashable, list[list[Frame]]] = {}  # so that each plane is compared with few others
     for frame in frames:
-        for group in groups:
+        kind = frame.rows, frame.columns, frame.unusable, *(frame.told.get(name) for name in ALWAYS_APART)
+        candidates = of_one_kind.setdefault(kind, [])
+        for group in candidates:
             if _alike(group[0], frame):
                 group.append(frame)
                 break
         else:
-            groups.append([frame])
+            group = [frame]
+            candidates.append(group)
+            groups.append(group)
     return groups
 
 
 def _alike(one: Frame, other: Frame) -> bool:
-    return (
-        (one.rows, one.columns, one.unusable) == (other.rows, other.columns, other.unusable)
-        and all(one.told.get(name) == other.told.get(name) for name in ALWAYS_APART)
-        and _near(one.orientation, other.orientation, _SAME_DIRECTION)
-        and _near(one.spacing, other.spacing, _SAME_SPACING)
+    return _near(one.orientation, other.orientation, _SAME_DIRECTION) and _near(
+        one.spacing, other.spacing, _SAME_SPACING
     )
 
 

@@ -25,6 +25,8 @@ class DicomVolume:
     """Why no volume can be made of them, in words that follow `The series`; empty where one can."""
     notes: tuple[str, ...] = ()
     """What the user should know, a sentence each."""
+    siblings: tuple[Path, ...] = ()
+    """Every file of the series, those of its other volumes too, in the order in which they were found."""
 
     @property
     def found(self) -> Found:
