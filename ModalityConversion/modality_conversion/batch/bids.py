@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..dicom.find import files_below
-from ..modality import Modality
+from ..modality import Modality, read_fields
 from ..report import NOTICE
 from ..version import __version__
 
@@ -63,10 +63,7 @@ def sidecar(path: Path, source: Modality, target: Modality, further: Sequence[Pa
 
 def describe(root: Path, out: Path, target: Modality, models: list[str]) -> dict[str, str]:
     """The files at the top of the derivative data set, by name."""
-    try:
-        raw = json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raw = {}
+    raw = read_fields(root / DESCRIPTION)
     try:
         link = Path(os.path.relpath(root, out)).as_posix()
     except ValueError:  # on another drive

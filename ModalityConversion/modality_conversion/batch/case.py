@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..modality import Modality
+from ..modality import Modality, sidecar_path
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,21 @@ class Case:
     further: tuple[tuple[Modality, Path], ...] = ()
     """Further scans, for a model that reads several; their files are among `files`."""
 
+    siblings: tuple[Path, ...] = ()
+    """Of a DICOM volume: every file of its series, so that it is found again without looking through the whole folder."""
+
+    @property
+    def account(self) -> PurePosixPath:
+        """Where the side-car JSON goes."""
+        return account_beside(self.out, self.series is not None)
+
     @property
     def key(self) -> str:
         """Its name among the records of a run: of what it writes, so that no two cases can share one."""
         return hashlib.sha256(str(self.out).encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
     def fingerprint(self) -> str:
-        """Changes when the input, the model or the question changes. Raises OSError where a file is gone."""
+        """Changes when the input, the model or the question changes. Raises OSError or ValueError where a file is gone."""
         stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (*self.files, *self._masks())]
         told: list[Any] = [self.modality.value, self.model, self.model_sha256, self.series, stats]
         if self.further:
@@ -51,6 +59,11 @@ class Case:
 
     def _masks(self) -> tuple[Path, ...]:
         return (self.mask,) if self.mask else ()
+
+
+def account_beside(out: PurePosixPath, is_series: bool) -> PurePosixPath:
+    """The side-car JSON of a result. A folder named after a series has dots in its name, which start no ending."""
+    return out.with_name(f"{out.name}.json") if is_series else PurePosixPath(sidecar_path(Path(out)).as_posix())
 
 
 @dataclass(frozen=True)

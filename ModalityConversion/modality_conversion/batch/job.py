@@ -16,8 +16,9 @@ from ..errors import ConversionError
 from ..foreground import foreground
 from ..gate_pass import add_to_report, pass_gate
 from ..image_io import read_image, save_image, save_json, scan_hash
-from ..modality import Modality, sidecar_path
+from ..modality import Modality
 from ..report import header_fields
+from .case import account_beside
 from .store import MANIFEST, flush_all
 
 PICTURES = "figures"
@@ -33,7 +34,8 @@ def do(request: Mapping[str, Any], cancel: Callable[[], bool]) -> None:
         raise ConversionError(f"The model {bundle.spec.id} was exchanged meanwhile. Start the same command again.")
     scan = None
     if request["series"]:
-        scan = read_volume(choose(find_volumes(source, cancel=cancel), request["series"]), cancel=cancel)
+        listing = find_volumes(source, cancel=cancel, only=list(map(Path, request.get("siblings", ()))) or None)
+        scan = read_volume(choose(listing, request["series"]), cancel=cancel)
         image, name, sha256 = scan.image, f"DICOM series {scan.volume.id}", scan.sha256
     else:
         image, name, sha256 = read_image(source), source.name, scan_hash(source)
@@ -53,9 +55,7 @@ def do(request: Mapping[str, Any], cancel: Callable[[], bool]) -> None:
         report["warnings"][:0] = scan.volume.notes
 
     place = PurePosixPath(request["out"])
-    # A folder named after a series has dots in its name, which start no ending.
-    beside = place.with_name(f"{place.name}.json") if scan else PurePosixPath(sidecar_path(Path(place)).as_posix())
-    moves = [("volume", place), ("account.json", beside)]
+    moves = [("volume", place), ("account.json", account_beside(place, scan is not None))]
     if scan is not None:
         from ..dicom.write import write_series
 

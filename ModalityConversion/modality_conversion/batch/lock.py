@@ -191,7 +191,7 @@ def _modified(path: Path) -> float:
 def _read(path: Path) -> Owner | None:
     try:
         return Owner(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

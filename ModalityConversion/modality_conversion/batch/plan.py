@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..bundle import Bundle
-from ..dicom import DicomVolume, find_volumes
+from ..dicom import DicomVolume, Listing, find_volumes
 from ..dicom.find import files_below, holds_dicom
-from ..errors import ConversionError
-from ..image_io import READABLE, suffix
+from ..errors import Cancelled, ConversionError
+from ..image_io import READABLE, real_path, scan_files, suffix, why_refused
 from ..modality import Modality, read_sidecar, recognise_file
 from . import bids, table
 from .case import Case, Refused
 from .further import Further, Pattern
 from .further import found as found_further
+from .places import Inputs, Places, series_folder
 
 # A file of a kind that is read but not written has its result in the nearest one that is.
 _WRITTEN_AS = {".nhdr": ".nrrd", ".mhd": ".mha"}
@@ -47,15 +48,32 @@ class Plan:
     """Scans that should be cases, but cannot."""
     left_out: list[Refused] = field(default_factory=list)
     """Files that need not be: of another kind, synthetic themselves."""
-    _places: dict[PurePosixPath, str] = field(default_factory=dict)
+    _places: Places = field(default_factory=Places)
+    _listings: dict[Path, Listing] = field(default_factory=dict)
 
     def add(self, case: Case) -> None:
-        """Add a case, unless its result would have the name of another's."""
-        other = self._places.setdefault(case.out, case.id)
-        if other is not case.id:
-            self.failed.append(Refused(case.id, f"Its result would have the same name as that of {other}."))
-            return
-        self.cases.append(case)
+        """Add a case, unless its result has the name of another's, or one that this tool needs."""
+        reason = self._places.take(case)
+        if reason is None:
+            self.cases.append(case)
+        else:
+            self.failed.append(Refused(case.id, reason))
+
+    def listing(self, folder: Path, cancel: Callable[[], bool]) -> Listing:
+        """What a folder of DICOM holds; looked through once, however many rows of a table name it."""
+        if folder not in self._listings:
+            self._listings[folder] = find_volumes(folder, cancel=cancel)
+        return self._listings[folder]
+
+    def keep_inputs(self, out: Path) -> None:
+        """Leave out the cases whose result would take the place of what any of them reads."""
+        read = Inputs(self.cases)
+        cases, self.cases = self.cases, []
+        for case in cases:
+            if (reason := read.harmed_by(case, out)) is None:
+                self.cases.append(case)
+            else:
+                self.failed.append(Refused(case.id, reason))
 
 
 def plan(given: Path, out: Path, question: Question, cancel: Callable[[], bool] = lambda: False) -> Plan:
@@ -68,8 +86,11 @@ def plan(given: Path, out: Path, question: Question, cancel: Callable[[], bool] 
     if given.is_file():
         made = Plan("table", given.parent)
         for row in table.rows(given):
-            _add_row(row, made, question)
+            _add_row(row, made, question, cancel)
+        made.keep_inputs(out)
         return made
+    if real_path(given).is_relative_to(real_path(out)):
+        raise ConversionError(f"{given} lies in the output folder {out}. Choose an output folder beside it, or inside.")
     made = Plan("bids" if bids.is_dataset(given) else "folder", given)
     for path in _scans(given, out, made):
         _add_file(path, made, question)
@@ -81,9 +102,9 @@ def plan(given: Path, out: Path, question: Question, cancel: Callable[[], bool] 
 
 def _scans(root: Path, out: Path, made: Plan) -> Iterator[Path]:
     """Files that are scans by their names."""
-    below = out.resolve()
+    below = real_path(out)
     for path in bids.scans(root) if made.kind == "bids" else files_below(root):
-        if suffix(path) in READABLE and below not in path.resolve().parents:
+        if suffix(path) in READABLE and below not in real_path(path).parents:
             yield path
 
 
@@ -116,7 +137,7 @@ def _add_file(path: Path, made: Plan, question: Question) -> None:
         sidecar = bids.sidecar(path.relative_to(made.root), modality, question.target, others)
     else:
         place, sidecar = beside(PurePosixPath(id), question.target), {}
-    files = (path, *(other for _, other in further))
+    files = tuple(file for scan in (path, *(other for _, other in further)) for file in scan_files(scan))
     made.add(Case(id, path, modality, place, bundle.spec.id, bundle.hash, None, files, None, sidecar, further))
 
 
@@ -131,11 +152,12 @@ def _add_series(root: Path, out: Path, made: Plan, question: Question, cancel: C
     """Every DICOM series below a folder that is of the kind wanted."""
     if not holds_dicom(root):
         return
-    listing, below = find_volumes(root, cancel=cancel), out.resolve()
+    listing, below = find_volumes(root, cancel=cancel), real_path(out)
     for path, reason in listing.damaged:
         made.failed.append(Refused(path.relative_to(root).as_posix(), f"The file {reason}."))
+    damaged = {path.parent for path, _ in listing.damaged}
     for volume in listing.volumes:
-        if below in volume.paths[0].resolve().parents:
+        if below in real_path(volume.paths[0]).parents:
             continue
         folder = volume.paths[0].parent.relative_to(root)
         id = f"{folder.as_posix()} series {volume.id}"
@@ -146,14 +168,14 @@ def _add_series(root: Path, out: Path, made: Plan, question: Question, cancel: C
             made.failed.append(Refused(id, "Further scans are looked for beside files, not beside DICOM series."))
         elif volume.refusal:
             made.failed.append(Refused(id, f"The series {volume.refusal}"))
-        elif any(path.parent in {other.parent for other in volume.paths} for path, _ in listing.damaged):
+        elif damaged and not damaged.isdisjoint(path.parent for path in volume.paths):
             made.failed.append(Refused(id, "A damaged file lies in its folder, which may belong to it."))
         else:
-            name = f"synthetic-{question.target}_{volume.id.replace('#', '_')}"
             bundle = question.model_for(modality)
-            place = PurePosixPath(folder.as_posix()) / name
+            place = PurePosixPath(folder.as_posix()) / series_folder(volume.id, question.target)
             source = volume.paths[0].parent if _in_one_folder(volume) else root
-            made.add(Case(id, source, modality, place, bundle.spec.id, bundle.hash, volume.id, volume.paths))
+            model, paths = (bundle.spec.id, bundle.hash), (volume.paths, volume.siblings)
+            made.add(Case(id, source, modality, place, *model, volume.id, paths[0], siblings=paths[1]))
 
 
 def _in_one_folder(volume: DicomVolume) -> bool:
@@ -182,7 +204,7 @@ def _unwanted(modality: Modality, question: Question) -> str | None:
     return f"It is a {modality} already." if modality == question.target else None
 
 
-def _add_row(row: table.Row, made: Plan, question: Question) -> None:
+def _add_row(row: table.Row, made: Plan, question: Question, cancel: Callable[[], bool]) -> None:
     """A row of a table; whatever is wrong with it is this row's alone."""
     try:
         if row.fault:
@@ -193,7 +215,7 @@ def _add_row(row: table.Row, made: Plan, question: Question) -> None:
         if row.source.is_dir():
             from ..dicom import choose
 
-            volume = choose(find_volumes(row.source), row.series, row.modality or question.source)
+            volume = choose(made.listing(row.source, cancel), row.series, row.modality or question.source)
             modality = row.modality or question.source or volume.found.modality
         else:
             found = recognise_file(row.source)
@@ -203,12 +225,17 @@ def _add_row(row: table.Row, made: Plan, question: Question) -> None:
         place = row.place or _place_of(row, volume, question.target)
         further = _further_of(row, modality)
         bundle = question.model_for(modality, *(other for other, _ in further))
-        series, files = (volume.id, volume.paths) if volume else (None, (row.source,))
-        files = (*files, *(path for _, path in further))
+        series, files = (volume.id, volume.paths) if volume else (None, scan_files(row.source))
+        files = (*files, *(file for _, path in further for file in scan_files(path)))
+        siblings = volume.siblings if volume else ()
         model = bundle.spec.id, bundle.hash
-        made.add(Case(row.id, row.source, modality, place, *model, series, files, row.mask, {}, further))
+        made.add(Case(row.id, row.source, modality, place, *model, series, files, row.mask, {}, further, siblings))
+    except Cancelled:
+        raise
     except ConversionError as error:
         made.failed.append(Refused(row.id, str(error)))
+    except (OSError, ValueError) as error:  # a name that no system can have
+        made.failed.append(Refused(row.id, f"It cannot be looked at: {why_refused(error)}."))
 
 
 def _further_of(row: table.Row, modality: Modality) -> Further:
@@ -226,4 +253,4 @@ def _place_of(row: table.Row, volume: DicomVolume | None, target: Modality) -> P
     given = PurePosixPath(row.id)
     inside = not given.is_absolute() and ".." not in given.parts and not Path(row.id).is_absolute()
     start = given if inside else PurePosixPath(row.source.name)
-    return start / f"synthetic-{target}_{volume.id.replace('#', '_')}" if volume else beside(start, target)
+    return start / series_folder(volume.id, target) if volume else beside(start, target)

@@ -17,6 +17,7 @@ from . import bids
 from .case import Case, Refused
 from .cluster import Cluster, check_address, work_on_cluster
 from .further import Pattern
+from .places import in_the_way
 from .plan import Plan, Question, plan
 from .store import Store, write_whole
 from .summary import Entry, page, ranked, table
@@ -112,23 +113,28 @@ def _work(
     for case in made.cases:
         try:
             request = request_of(case, settings)
-        except OSError:
+        except (OSError, ValueError):
             entries[case.key] = Entry(case.id, reason="A file of it is gone, or cannot be read.")
             continue
-        told = store.record(case.key)
-        if told is not None and told["fingerprint"] == request["fingerprint"]:
-            entries[case.key] = Entry.of(told)
+        done = _done(store.record(case.key), request)
+        if done is not None:
+            entries[case.key] = done
+        elif not store.made(case.key) and (reason := in_the_way(case, outcome.out)) is not None:
+            entries[case.key] = Entry(case.id, reason=reason)
         else:
             pending[case.key] = request
     outcome.kept = sum(not entry.reason for entry in entries.values())
     total, before = len(made.cases) + len(made.failed), len(entries)
     reporter.start("batch", total, before)
     places: dict[str, Path] = {}
+    cases = {case.key: case for case in made.cases}
     summary_due = 0.0
 
     def prepare(request: Mapping[str, Any]) -> Mapping[str, Any]:
         places[request["key"]] = store.workplace(request["key"])
-        return {**request, "folder": str(places[request["key"]].absolute())}
+        # Only now: the cases of one series share them, and they may be many.
+        siblings = [str(path.absolute()) for path in cases[request["key"]].siblings]
+        return {**request, "siblings": siblings, "folder": str(places[request["key"]].absolute())}
 
     def settle(request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         nonlocal summary_due
@@ -155,8 +161,21 @@ def _work(
     _summarise(outcome, entries.values(), settings)
 
 
+def _done(record: Mapping[str, Any] | None, request: Mapping[str, Any]) -> Entry | None:
+    """A case that an earlier run has done, unless something changed since."""
+    if record is None or record.get("fingerprint") != request["fingerprint"]:
+        return None
+    try:
+        return Entry.of(record)
+    except (KeyError, TypeError):  # of another version
+        return None
+
+
 def request_of(case: Case, settings: Settings) -> dict[str, Any]:
-    """All that a worker must know of a case but its folder, ready for JSON. Raises OSError where a file is gone."""
+    """All that a worker must know of a case but its folder, ready for JSON.
+
+    Raises OSError or ValueError where a file is gone.
+    """
     return {
         "key": case.key,
         "id": case.id,

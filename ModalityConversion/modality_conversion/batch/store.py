@@ -16,10 +16,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ..errors import ConversionError
+from ..modality import read_fields
 from .lock import OutputLock
 
 NAME = ".modality-conversion-batch"
@@ -69,6 +70,10 @@ class Store:
         told: dict[str, Any] = manifest["record"]
         return told
 
+    def made(self, key: str) -> bool:
+        """Whether an earlier run put a result of this case in place, be it there or not."""
+        return (self.root / "done" / f"{key}.json").is_file()
+
     def commit(self, key: str, workplace: Path) -> dict[str, Any]:
         """Take what lies in a case's workplace as its result, and put it in place.
 
@@ -90,10 +95,10 @@ class Store:
         shutil.rmtree(self.root / "work", ignore_errors=True)
         (self.root / "work").mkdir(mode=0o700, exist_ok=True)
         for ready in sorted((self.root / "ready").iterdir()):
-            if (ready / MANIFEST).is_file():
+            if _read(ready / MANIFEST) is not None:
                 self._publish(ready)
-            else:  # its manifest is in place already, and so is all else
-                shutil.rmtree(ready)
+            else:  # its manifest is in place already, and so is all else; or it is not one of ours
+                shutil.rmtree(ready, ignore_errors=True)
 
     def _publish(self, ready: Path) -> dict[str, Any]:
         """Each step can be done again, so it does not matter where an earlier run ended."""
@@ -122,7 +127,7 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file in one step: beside its place, then renamed. Raises OSError."""
     beside = path.with_name(f".{path.name}.partial")
     try:
-        with beside.open("w", encoding="utf-8") as file:
+        with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:  # names may be no UTF-8
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -148,8 +153,17 @@ def _flush(path: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """A manifest; None where there is none, or one that no run of ours has written: whoever has the folder may have."""
+    found = read_fields(path)
+    moves, record = found.get("moves"), found.get("record")
+    if not isinstance(moves, list) or not isinstance(record, dict):
         return None
-    return found if isinstance(found, dict) else None
+    return found if all(map(_is_move, moves)) else None
+
+
+def _is_move(move: Any) -> bool:
+    """Whether it is a name within the case's folder, and a place within the output folder."""
+    if not isinstance(move, list) or len(move) != 2 or not all(isinstance(part, str) and part for part in move):
+        return False
+    staged, final = map(PurePath, move)
+    return not (final.is_absolute() or final.drive or ".." in final.parts) and staged.name == move[0] != ".."

@@ -7,6 +7,7 @@ Columns: `input` (a file, or a folder of DICOM; relative to the table), and, whe
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -43,9 +44,8 @@ def rows(path: Path) -> Iterator[Row]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConversionError(f"{path} cannot be read as a table ({type(error).__name__}). Save it as UTF-8.") from None
     try:
-        reader = csv.DictReader(
-            text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True
-        )
+        separator = "\t" if path.suffix.lower() == ".tsv" else ","
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         names = [(name or "").strip().lower() for name in reader.fieldnames or []]
         unknown = sorted(set(names) - set(_COLUMNS) - set(_FURTHER))
         if "input" not in names or unknown:
@@ -68,6 +68,8 @@ def _row(path: Path, number: int, values: dict[str, str], row: dict) -> Row:
     try:
         if None in row:
             raise ValueError(f"Row {number} has more fields than the table has columns.")
+        if any("\0" in value for value in values.values()):
+            raise ValueError(f"Row {number} has a NUL in it, which no name has.")
         if not values["input"]:
             raise ValueError(f"Row {number} has no input.")
         modality = Modality.parse(values["from"]) if values["from"] else None
@@ -82,6 +84,14 @@ def _row(path: Path, number: int, values: dict[str, str], row: dict) -> Row:
 
 def _place(text: str) -> PurePosixPath:
     place = PurePosixPath(text.replace("\\", "/"))
-    if place.is_absolute() or ".." in place.parts or ":" in place.parts[0] or place.parts[0].startswith("."):
+    if any(ord(letter) < 32 for letter in text):
+        raise ValueError(f"The output {text!r} has letters that no name should have.")
+    if (
+        not place.parts
+        or place.is_absolute()
+        or ".." in place.parts
+        or ":" in place.parts[0]
+        or place.parts[0].startswith(".")
+    ):
         raise ValueError(f"The output {text} does not lie in the output folder. Give a path below it.")
     return place

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import ConversionError
+from ..errors import ConversionError, in_words
 from ..image_io import why_refused
 
 _GRACE_S = 2.0
@@ -55,10 +55,8 @@ def answer(request: Mapping[str, Any], cancel: Callable[[], bool]) -> dict[str, 
         return {"error": " ".join(str(error).split())}
     except OSError as error:
         return {"error": f"A file cannot be read or written: {why_refused(error)}."}
-    except MemoryError:
-        return {"error": "There is not enough memory for this scan."}
-    except Exception as error:  # its words may be a patient's, so only its name is told
-        return {"error": f"An unexpected fault: {type(error).__name__}."}
+    except Exception as error:
+        return {"error": in_words(error)}
     return {"done": True}
 
 
