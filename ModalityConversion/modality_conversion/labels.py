@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import SimpleITK as sitk
 
 from .clean_up import clean_up
 from .errors import ConversionError
+from .foreground import foreground
 from .prepare import Prepared
 from .random_field import refined
 
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
     from .schema import ConversionSpec, Label, Segmentation
 
 _THRESHOLD = 0.5
+_ABNORMAL = ("SCT", "49755003")
+"""SNOMED CT: morphologically abnormal structure. Labels of any other category are anatomy, not lesions."""
+_WHOLE = 0.3
+_HUGE_ML = 300.0
+"""A share of what a scan shows, and a volume, that lesions do not take up; a brain does, with or without its head."""
 
 
 def label_map(
@@ -81,6 +88,30 @@ def _decided(
         if excludes:
             best = np.maximum(best, native)
     return labels
+
+
+def lesion_values(declared: Sequence[Label]) -> list[int]:
+    """The values of the labels that are lesions, by their coded category."""
+    return [
+        label.value
+        for label in declared
+        if (label.terminology.category.scheme, label.terminology.category.value) == _ABNORMAL
+    ]
+
+
+def far_too_much(labels: np.ndarray, declared: Sequence[Label], scan: sitk.Image) -> str | None:
+    """What to say of lesions that take up more of a scan than lesions do; None where they do not."""
+    lesions = np.isin(labels, lesion_values(declared))
+    if np.count_nonzero(lesions) * float(np.prod(scan.GetSpacing())) / 1000 <= _HUGE_ML:
+        return None
+    shown = foreground(np.nan_to_num(sitk.GetArrayViewFromImage(scan))) | lesions
+    share = int(np.count_nonzero(lesions)) / max(1, int(np.count_nonzero(shown)))
+    if share <= _WHOLE:
+        return None
+    return (
+        f"The model calls {share:.0%} of what the scan shows a lesion, which is more than lesions take up. The outline is most "
+        "likely wrong; look at it before it is used."
+    )
 
 
 def measured(labels: np.ndarray, declared: Sequence[Label], spacing: Sequence[float]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .grid import on_grid_of
+from .labels import lesion_values
 from .modality import Modality
 from .progress import Progress
 from .segment import segment
@@ -18,9 +19,6 @@ from .sources import why_unfit
 if TYPE_CHECKING:
     from .bundle import Bundle
     from .catalog import Catalog
-
-_ABNORMAL = ("SCT", "49755003")
-"""SNOMED CT: morphologically abnormal structure. Labels of any other category are anatomy, not lesions."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,4 @@ def outline(
 
 def _lesion_values(bundle: Bundle) -> list[int]:
     declared = bundle.spec.segmentation
-    labels = declared.labels if declared is not None else ()
-    return [
-        label.value
-        for label in labels
-        if (label.terminology.category.scheme, label.terminology.category.value) == _ABNORMAL
-    ]
+    return lesion_values(declared.labels) if declared is not None else []

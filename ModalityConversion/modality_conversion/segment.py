@@ -17,7 +17,7 @@ from .ensemble import Opener
 from .errors import ConversionError
 from .find import Found, find
 from .grid import on_grid_of
-from .labels import label_map, measured
+from .labels import far_too_much, label_map, measured
 from .modality import Modality
 from .pipeline import run_model
 from .prepare import Prepared
@@ -85,6 +85,8 @@ def segment(
     )
     account = done.account if found is None else _together(found.account, done.account)
     labels = measured(done.result, declared.labels, done.source.GetSpacing())
+    if (said := far_too_much(done.result, declared.labels, done.source)) is not None:
+        account.warnings.append(said)
     report = build_segmentation_report(bundle, done.sources, labels, done.source, account)
     if found is not None:
         report["found"] = found.as_told

@@ -265,7 +265,7 @@ def test_a_host_process_gets_a_last_line_after_an_unexpected_fault_too(
     monkeypatch.setattr(outputs, "save_json", lambda *arguments: 1 / 0)
     outcome = run("convert", scan, "--to", "T2", "--out", tmp_path / "o.nii", "--progress", "json")
     assert outcome.code == 1
-    assert json.loads(outcome.lines[-1]) == {"error": "division by zero", "cancelled": False}
+    assert json.loads(outcome.lines[-1]) == {"error": "An unexpected fault: ZeroDivisionError.", "cancelled": False}
     assert not list(tmp_path.glob("*o.*"))
 
 

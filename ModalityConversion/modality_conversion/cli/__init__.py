@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 
-from ..errors import Cancelled, ConversionError
+from ..errors import Cancelled, ConversionError, in_words
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_CANCELLED = 0, 1, 2, 130
 
@@ -37,6 +37,8 @@ def run(arguments: list[str] | None = None) -> int:
         return _complain(str(error) or str(Cancelled()), EXIT_CANCELLED)
     except ConversionError as error:
         return _complain(str(error), EXIT_FAILED)
+    except MemoryError as error:
+        return _complain(in_words(error), EXIT_FAILED)
     except BrokenPipeError:
         # The reader of our output went away; Python would complain again when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -49,8 +51,8 @@ def run(arguments: list[str] | None = None) -> int:
         if os.environ.get("MODALITY_CONVERSION_DEBUG"):
             traceback.print_exc()
         return _complain(
-            f"An unexpected fault: {type(error).__name__}: {error}. "
-            "Set MODALITY_CONVERSION_DEBUG=1 to see where, and report it.",
+            f"{in_words(error)} Set MODALITY_CONVERSION_DEBUG=1 to see where, and report it; what is then printed may quote "
+            "the scan's header.",
             EXIT_FAILED,
         )
 

@@ -15,7 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ..errors import Cancelled
+from ..errors import Cancelled, in_words
 from ..image_io import remove_partial_files
 from ..progress import Progress
 from . import EXIT_CANCELLED
@@ -145,7 +145,8 @@ def shown(style: ProgressStyle) -> Iterator[Callable[[Progress], None]]:
                 stage=news.stage, done=news.done, total=news.total, seconds_left=_rounded(news.seconds_left)
             )
         except BaseException as error:  # a host process waits for a last line, whatever happened
-            message = " ".join(str(error).split()) or type(error).__name__
+            is_stop = isinstance(error, KeyboardInterrupt)
+            message = "KeyboardInterrupt" if is_stop else in_words(error)
             json_line(error=message, cancelled=isinstance(error, (Cancelled, KeyboardInterrupt)))
             raise
     elif style is ProgressStyle.bar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ import typer
 
 from ..errors import ConversionError
 from ..grid import grid_differences
-from ..image_io import check_folder, read_image, save_json, scan_hash
+from ..image_io import check_folder, read_image, real_path, save_json, scan_hash
 from ..modality import Modality, read_sidecar, recognise_file
 from . import options
 from .console import ended_with_parent, libraries_silenced, stop_on_signal
@@ -66,6 +67,14 @@ def lesions(
     stop_with_parent: options.StopWithParent = False,
 ) -> None:
     """Check whether lesions were kept, lost, added or changed. No result is for diagnosis."""
+    if not math.isfinite(smallest):
+        raise typer.BadParameter("Give a number of mL.", param_hint="--smallest")
+    for first, second, what in (
+        (real, synthetic, "the real and the synthetic scan"),
+        (known, synthetic_known, "--lesions and --synthetic-lesions"),
+    ):
+        if first and second and real_path(first) == real_path(second) and first.exists():
+            raise ConversionError(f"{first} is given as both {what}, which would agree whatever became of the lesions.")
     files = {"real": real, "synthetic": synthetic}
     files |= {
         name: path
@@ -223,16 +232,16 @@ def page_writer(
 
 def check_places(places: Mapping[str, Path | None], read: list[Path]) -> None:
     """Refuse files to write that stand for what was read, for each other, or that lie nowhere. Raises ConversionError."""
-    taken = {path.resolve(): "one of the files given" for path in read}
+    taken = {real_path(path): "one of the files given" for path in read}
     for option, path in places.items():
         if path is None:
             continue
         check_folder(path)
         if option == "--html":
             check_page(path)
-        if path.resolve() in taken:
-            raise ConversionError(f"{path} is {taken[path.resolve()]}. Choose another name for {option}.")
-        taken[path.resolve()] = option
+        if real_path(path) in taken:
+            raise ConversionError(f"{path} is {taken[real_path(path)]}. Choose another name for {option}.")
+        taken[real_path(path)] = option
 
 
 def tell(title: str, check: LesionCheck) -> None:

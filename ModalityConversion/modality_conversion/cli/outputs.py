@@ -15,6 +15,7 @@ from ..image_io import (
     check_folder,
     check_new_folder,
     check_output_path,
+    real_path,
     replacing,
     replacing_folder,
     save_image,
@@ -117,12 +118,12 @@ class Outputs:
             raise ConversionError(f"{self.figure} is not a picture's name. Let it end in .png.")
         if self.page and not (self.objects and is_object(self.page)):
             check_page(self.page, ".html, or, of a DICOM scan, in .dcm" if self.objects else ".html")
-        taken: dict[Path, str] = {path.resolve(): "one of the scans given" for path in read}
-        taken |= {sidecar_path(path).resolve(): "the side-car of a scan given" for path in read}
+        taken: dict[Path, str] = {real_path(path): "one of the scans given" for path in read}
+        taken |= {real_path(sidecar_path(path)): "the side-car of a scan given" for path in read}
         for path, what in self._named():
-            if path.resolve() in taken:
-                raise ConversionError(f"{path} is {taken[path.resolve()]}. Choose another name for {what}.")
-            taken[path.resolve()] = what
+            if real_path(path) in taken:
+                raise ConversionError(f"{path} is {taken[real_path(path)]}. Choose another name for {what}.")
+            taken[real_path(path)] = what
         for what, path in self.volumes.items():
             if sidecar_path(path).exists() and not read_sidecar(path).get("synthetic"):
                 raise ConversionError(

@@ -14,7 +14,7 @@ from ..bundle import Bundle
 from ..catalog import Catalog
 from ..dicom import DicomScan, DicomVolume, choose, find_volumes, is_dicom, read_volume
 from ..errors import ConversionError
-from ..image_io import read_image, scan_hash
+from ..image_io import read_image, scan_files, scan_hash
 from ..modality import Modality, recognise_file
 from ..recognise import recognise
 from ..sources import why_unfit
@@ -93,7 +93,9 @@ def _name(given: Given) -> str:
 
 def read_paths(files: Mapping[Modality, Given], *others: Path | None) -> list[Path]:
     """Every file that is read, so that none is written over."""
-    paths = [path for given in files.values() for path in ([given] if isinstance(given, Path) else given.paths)]
+    paths = [
+        path for given in files.values() for path in (scan_files(given) if isinstance(given, Path) else given.paths)
+    ]
     return [*paths, *filter(None, others)]
 
 
@@ -152,7 +154,8 @@ class Scans:
         """Raises ConversionError for a file that cannot be read, Cancelled where `cancel` said so."""
         images: dict[Modality, sitk.Image] = {}
         series: dict[Modality, DicomScan] = {}
-        account, notes = [], []
+        account: list[dict[str, str]] = []
+        notes: list[str] = []
         for modality, given in files.items():
             with libraries_silenced():
                 if isinstance(given, Path):
@@ -161,6 +164,11 @@ class Scans:
                     series[modality] = read_volume(given, tell, cancel)
                     images[modality], sha256 = series[modality].image, series[modality].sha256
                     notes += _notes(given, modality)
+            for other in account:
+                if other["sha256"] == sha256:
+                    notes.append(
+                        f"{_name(given)}, given as {modality}, is the same scan as that given as {other['modality']}."
+                    )
             account.append({"modality": modality.value, "name": _name(given), "sha256": sha256})
         with libraries_silenced():
             mask_image = read_image(mask) if mask else None
