@@ -22,6 +22,7 @@ from training.collapse import CollapseWatch
 from training.config import ConfigError
 from training.journal import Journal
 from training.learner import NotFinite, make_learner
+from training.metrics import mean_rows
 from training.parallel import Share, join_batch_norms
 from training.recipes.base import Batch, Recipe
 from training.schedule import LoopSettings, Progress, learning_rate, stage_at
@@ -263,7 +264,7 @@ def _train(run: Run, minutes: float | None, pause_after: float | None, report: R
         progress.seconds, stop = run.agree(progress.seconds + now - tick, signal.asked or paused)
         tick = now
         if progress.step % settings.log_steps == 0:
-            losses = mean_losses(recent)
+            losses = mean_rows(recent)  # of each part over the steps that had it: not every step has every turn
             run.log(stage, rate, losses)
             report(progress, fraction, losses)
             recent = []
@@ -276,15 +277,6 @@ def _train(run: Run, minutes: float | None, pause_after: float | None, report: R
     elif progress.step > run.saved_step:
         run.epoch()
     return Result(run.folder / checkpoint.LAST, not stop, progress)
-
-
-def mean_losses(rows: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of each part over the steps that had it: not every step has every turn."""
-    found = {}
-    for name in dict.fromkeys(name for row in rows for name in row):
-        values = [row[name] for row in rows if name in row]
-        found[name] = sum(values) / len(values)
-    return found
 
 
 def _epoch_ends(settings: LoopSettings, progress: Progress, epoch_at: float) -> bool:

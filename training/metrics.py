@@ -1,5 +1,6 @@
 """Figures of held-out data that a person can read, while training: near to the protocols of `compare`, on slabs and patches."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -8,6 +9,12 @@ from training.data.regions import BRAIN_REGIONS, Region
 
 FEWEST = 100
 """Voxels of the brain, or of the head, below which an item is not measured."""
+
+
+def mean_rows(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each figure over the rows that have it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
 
 
 def _scaled(values: Tensor) -> Tensor:
@@ -63,5 +70,4 @@ class Figures:
 
     def result(self) -> dict[str, float]:
         """The mean of each figure over the items; {} where nothing of the kind was seen."""
-        count = len(self._rows)
-        return {name: sum(row[name] for row in self._rows) / count for name in self._rows[0]} if count else {}
+        return mean_rows(self._rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,6 @@ from .conversion import take_back, written
 from .i18n import tr as _
 from .process import EngineProcess
 from .run import Run, Steps
-from .watch import SceneWatch
 from .workspace import Workspace
 
 
@@ -55,11 +53,7 @@ class Comparison(Run):
             raise ConversionError(_("{name} is not a real scan. Choose another one.").format(name=real.GetName()))
         self.synthetic, self.real = synthetic, real
         super().__init__(on_progress, on_end)
-        self._watch = SceneWatch([synthetic, real], self.cancel)
-
-    def closed(self) -> None:
-        """Watch the scene no more."""
-        self._watch.stop()
+        self.watch([synthetic, real])
 
     def steps(self) -> Steps:
         """Put the real scan on the synthetic one's grid, measure in a process of its own, add the difference."""
@@ -85,10 +79,7 @@ class Comparison(Run):
             words += ["--difference", str(folder / "difference.mha")]
             self.tell("network", 0, 0)
             with EngineProcess(words, folder) as process:
-                while process.is_running:
-                    yield False
-                self.log = process.log()
-                figures = json.loads(process.finish_text())
+                figures = yield from self.answer(process)
             image = yield from take_back(folder / "difference.mha", origin.shape)
         return Compared(figures, _add_difference(self.synthetic, self.real, origin, image, report))
 

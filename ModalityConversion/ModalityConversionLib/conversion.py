@@ -13,7 +13,6 @@ from . import handover, masks, metaimage, results, settings, volumes
 from .process import EngineProcess
 from .request import Request
 from .run import Run, Steps
-from .watch import SceneWatch
 from .workspace import Workspace
 
 
@@ -32,11 +31,7 @@ class Conversion(Run):
         request.check()
         self.request = request
         super().__init__(on_progress, on_end)
-        self._watch = SceneWatch([*request.read, *([request.output] if request.output else [])], self.cancel)
-
-    def closed(self) -> None:
-        """Watch the scene no more."""
-        self._watch.stop()
+        self.watch([*request.read, *([request.output] if request.output else [])])
 
     def undo(self) -> None:
         """Take the new nodes out of the scene again."""

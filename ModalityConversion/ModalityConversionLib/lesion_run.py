@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,6 @@ from .i18n import tr as _
 from .process import EngineProcess
 from .recognise import recognise
 from .run import Run, Steps
-from .watch import SceneWatch
 from .workspace import Workspace
 
 
@@ -42,11 +40,7 @@ class LesionRun(Run):
         self.real = synthetic.GetNodeReference(marks.SOURCE)
         self._device = device
         super().__init__(None, on_end)
-        self._watch = SceneWatch([node for node in (synthetic, self.real, outlines, reference) if node], self.cancel)
-
-    def closed(self) -> None:
-        """Watch the scene no more."""
-        self._watch.stop()
+        self.watch([node for node in (synthetic, self.real, outlines, reference) if node])
 
     def steps(self) -> Steps:
         """Put everything on the synthetic volume's grid, and let the engine look, in a process of its own."""
@@ -66,10 +60,7 @@ class LesionRun(Run):
                 yield from written(metaimage.write(mask, grid, folder / "lesions.mha"))
                 words += ["--lesions", str(folder / "lesions.mha")]
             with EngineProcess([*words, *models_dirs(), "--device", self._device], folder) as process:
-                while process.is_running:
-                    yield False
-                self.log = process.log()
-                found = json.loads(process.finish_text())
+                found = yield from self.answer(process)
         if self.synthetic.GetAttribute(marks.REPORT) != before:
             raise ConversionError(
                 _("{name} was converted anew meanwhile. Check it again.").format(name=self.synthetic.GetName())

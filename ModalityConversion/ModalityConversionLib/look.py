@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,6 @@ from .conversion import models_dirs, written
 from .i18n import tr as _
 from .process import EngineProcess
 from .run import Run, Steps
-from .watch import SceneWatch
 from .workspace import Workspace
 
 
@@ -39,11 +37,7 @@ class ImageLook(Run):
         assert scan is not None
         self.scan = scan
         super().__init__(None, on_end)
-        self._watch = SceneWatch([scan], self.cancel)
-
-    def closed(self) -> None:
-        """Watch the scene no more."""
-        self._watch.stop()
+        self.watch([scan])
 
     def steps(self) -> Steps:
         """Hand the scan over and ask."""
@@ -52,7 +46,4 @@ class ImageLook(Run):
             array, grid = volumes.voxels(self.scan.GetImageData()), volumes.ijk_to_ras(self.scan)
             yield from written(metaimage.write(array, grid, file))
             with EngineProcess(["recognise", str(file), "--json", *models_dirs()], folder) as process:
-                while process.is_running:
-                    yield False
-                self.log = process.log()
-                return json.loads(process.finish_text())
+                return (yield from self.answer(process))

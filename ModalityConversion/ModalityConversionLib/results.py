@@ -74,26 +74,23 @@ def add_to_scene(
     """Make or fill the nodes; when one of them fails, none is left behind."""
     made: list[slicer.vtkMRMLNode] = []
     try:
-        volume: slicer.vtkMRMLScalarVolumeNode | None = None
-        uncertainty = interval = consistency = segmentation = None
-        if "uncertainty" in images:
-            uncertainty = _new_volume(
-                _("{name} (uncertainty of synthetic {modality})").format(
-                    name=request.scan.GetName(), modality=report["modality"]
-                ),
-                made,
-            )
-            _fill(uncertainty, images["uncertainty"], origin, request.sources(report), report, "uncertainty")
-        if "interval" in images:
-            name = _("{name} (interval of synthetic {modality})")
-            interval = _new_volume(name.format(name=request.scan.GetName(), modality=report["modality"]), made)
-            _fill(interval, images["interval"], origin, request.sources(report), report, "interval")
+        volume = segmentation = None
+
+        def new_map(content: str, name: str) -> slicer.vtkMRMLScalarVolumeNode | None:
+            """A volume with one of the maps; None where that one was not made."""
+            if content not in images:
+                return None
+            node = _new_volume(name.format(name=request.scan.GetName(), modality=report["modality"]), made)
+            _fill(node, images[content], origin, request.sources(report), report, content)
+            return node
+
+        uncertainty = new_map("uncertainty", _("{name} (uncertainty of synthetic {modality})"))
+        interval = new_map("interval", _("{name} (interval of synthetic {modality})"))
         if "consistency" in images:
-            name = _("{name} (disagreement of the way back from synthetic {modality})")
-            consistency = _new_volume(name.format(name=request.scan.GetName(), modality=report["modality"]), made)
             size = volumes.voxels(images["consistency"])
             np.abs(size, out=size)  # where it disagrees is to be seen; an overlay cannot show both ends of a scale
-            _fill(consistency, images["consistency"], origin, request.sources(report), report, "consistency")
+        consistency = new_map("consistency", _("{name} (disagreement of the way back from synthetic {modality})"))
+        if consistency is not None:
             told = report.get("consistency", {})
             display.set_units(consistency, "HU" if told.get("units") == "HU" else "arbitrary")
             display.show_as_disagreement(consistency, told.get("large", 0.0))

@@ -7,11 +7,12 @@ the private folder.
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from enum import Enum
 from typing import Any
 
@@ -23,6 +24,7 @@ from modality_conversion.progress import Progress
 
 from .i18n import tr as _
 from .process import EngineProcess
+from .watch import SceneWatch
 
 TICK_MS = 20
 _TURN_S = 0.01
@@ -61,6 +63,7 @@ class Run(ABC):
         """What the process said, for whoever is to help."""
         self._on_progress, self._on_end = on_progress, on_end
         self._timer: qt.QTimer | None = None
+        self._watch: SceneWatch | None = None
         self._pending = ""
         self._work = self.steps()
 
@@ -68,10 +71,7 @@ class Run(ABC):
     def steps(self) -> Steps:
         """The work."""
 
-    def closed(self) -> None:  # noqa: B027 - most runs have nothing to do then
-        """Called when the run has ended, however."""
-
-    def undo(self) -> None:  # noqa: B027 - nor then
+    def undo(self) -> None:  # noqa: B027 - most runs have nothing to do then
         """Called when a run was cancelled in its very last step: take the outcome back."""
 
     # --- driving it
@@ -151,12 +151,17 @@ class Run(ABC):
         if self._timer is not None:
             self._timer.stop()
         self._work.close()
-        self.closed()
+        if self._watch is not None:
+            self._watch.stop()
         on_end, self._on_end, self._on_progress = self._on_end, None, None
         if on_end is not None:
             on_end(self)
 
-    # --- for the steps
+    # --- for subclasses
+
+    def watch(self, nodes: Sequence[slicer.vtkMRMLNode]) -> None:
+        """From now to its end, cancel the run when one of these leaves the scene, the scene closes or Slicer quits."""
+        self._watch = SceneWatch(nodes, self.cancel)
 
     def tell(self, stage: str, done: int, total: int, seconds_left: float | None = None) -> None:
         """Pass on news."""
@@ -171,6 +176,13 @@ class Run(ABC):
             yield False
         self.log = process.log()
         return process.finish()
+
+    def answer(self, process: EngineProcess) -> Generator[bool, None, Any]:
+        """Wait for a process that prints JSON once; returns it, or raises why there is none."""
+        while process.is_running:
+            yield False
+        self.log = process.log()
+        return json.loads(process.finish_text())
 
 
 def finished(run: Run) -> Any:

@@ -78,7 +78,16 @@ class RunPanel:
         parameters = self._parameters
         if parameters is None:
             return
-        mask = parameters.mask
+        self._show_mask(parameters.mask, parameters.maskSegment)
+        if self.ui.lesionsSelector.currentNode() is not parameters.lesions:
+            self.ui.lesionsSelector.setCurrentNode(parameters.lesions)
+        widgets.fill(self.ui.deviceCombo, self._devices, self._device())
+        self._show_what_can_be_asked(modality, target, model)
+        self.ui.convertButton.enabled = missing is None
+        self.ui.convertButton.toolTip = missing or _("Make the synthetic volume. The scan itself is not changed.")
+
+    def _show_mask(self, mask: Any, segment: str) -> None:
+        """The mask, and of a segmentation its segments."""
         if self.ui.maskSelector.currentNode() is not mask:
             self.ui.maskSelector.setCurrentNode(mask)
         is_segmentation = self._is_segmentation = mask is not None and mask.IsA("vtkMRMLSegmentationNode")
@@ -87,9 +96,12 @@ class RunPanel:
             items = [(_("all segments"), "")]
             segmentation = mask.GetSegmentation()
             items += [(segmentation.GetSegment(id).GetName(), id) for id in segmentation.GetSegmentIDs()]
-            wanted = parameters.maskSegment
-            widgets.fill(self.ui.segmentCombo, items, wanted if wanted in dict(items).values() else "")
-        widgets.fill(self.ui.deviceCombo, self._devices, self._device())
+            widgets.fill(self.ui.segmentCombo, items, segment if segment in dict(items).values() else "")
+
+    def _show_what_can_be_asked(
+        self, modality: Modality | None, target: Modality | None, model: models.Summary | None
+    ) -> None:
+        """The options that only some models have: how sure it is, the tumor, the way back."""
         tells = model is not None and model.tells_uncertainty
         self.ui.uncertaintyCheckBox.enabled = tells
         self.ui.uncertaintyCheckBox.toolTip = (
@@ -99,8 +111,6 @@ class RunPanel:
         )
         segments = self._can_segment = modality is not None and bool(models.segmenting(modality))
         self.ui.segmentationLabel.visible = self.ui.segmentationCheckBox.visible = segments
-        if self.ui.lesionsSelector.currentNode() is not parameters.lesions:
-            self.ui.lesionsSelector.setCurrentNode(parameters.lesions)
         back = self._can_go_back = modality is not None and target is not None and models.goes_back(modality, target)
         self.ui.convertBackCheckBox.enabled = back
         self.ui.convertBackCheckBox.toolTip = (
@@ -112,8 +122,6 @@ class RunPanel:
                 source=modality or "?", target=target or "?"
             )
         )
-        self.ui.convertButton.enabled = missing is None
-        self.ui.convertButton.toolTip = missing or _("Make the synthetic volume. The scan itself is not changed.")
 
     @property
     def device(self) -> str:

@@ -26,9 +26,9 @@ from . import metrics
 from .errors import ConversionError
 from .foreground import foreground
 from .geometry import axis_codes
-from .grid import check_same_grid, on_grid_of
-from .image_io import check_image
+from .grid import on_grid_of
 from .metrics import RULES, BetweenSlices, Comparison, Region, Rules, Scored, score
+from .same_grid import check_together
 
 PROTOCOLS = tuple(RULES)
 
@@ -69,11 +69,7 @@ def compare(
     rules = RULES[protocol]
     warnings: list[str] = []
     given = {"synthetic volume": synthetic, "mask": mask, "source": source, "label map of regions": regions}
-    check_image(real, "The real scan")
-    for name, image in given.items():
-        if image is not None:
-            check_image(image, f"The {name}")
-            check_same_grid(real, image, f"The {name}")
+    check_together(real, given)
 
     inside, how = _mask(real, mask, is_ct=True if rules.units == "HU" else None)
     volumes = [
@@ -92,12 +88,6 @@ def compare(
         warnings.append("The two volumes are the same in every voxel of the mask; PSNR is infinite.")
     if whole.fit is not None and whole.fit.slope < 0:
         warnings.append("The affine fit turned the synthetic contrast round: bright in one is dark in the other.")
-    base_lines: dict[str, Scored] = {}
-    if source is not None:
-        from_source = metrics.percentile_scale(volumes[2], inside)
-        if rules.scaled:
-            base_lines["identity"] = score(scaled[0], from_source, [inside], rules)[0]
-        base_lines["oracle"] = score(scaled[0], metrics.oracle(from_source, scaled[0], inside), [inside], rules)[0]
     return Comparison(
         protocol=protocol,
         definition=rules.definition,
@@ -105,7 +95,7 @@ def compare(
         mask=how,
         synthetic=whole,
         between_slices=_between_slices(real, scaled[0], scaled[1], inside) if rules.scaled else None,
-        base_lines=base_lines,
+        base_lines=_base_lines(scaled[0], volumes[2], inside, rules) if source is not None else {},
         regions=tuple(
             Region(part.as_is, part.fitted, part.fit, value, name) for (value, name, _), part in zip(labels, parts)
         ),
@@ -125,11 +115,7 @@ def difference(
 
     Raises ConversionError as `compare` does.
     """
-    check_image(real, "The real scan")
-    for name, image in {"synthetic volume": synthetic, "mask": mask}.items():
-        if image is not None:
-            check_image(image, f"The {name}")
-            check_same_grid(real, image, f"The {name}")
+    check_together(real, {"synthetic volume": synthetic, "mask": mask})
     inside, _ = _mask(real, mask, is_ct=None)
     r, p = (sitk.GetArrayViewFromImage(image).astype(np.float64) for image in (real, synthetic))
     defined = np.isfinite(r) & np.isfinite(p)
@@ -227,6 +213,14 @@ def _scaled(volume: np.ndarray, inside: np.ndarray, warnings: list[str]) -> np.n
     if not scaled[inside].any():
         warnings.append("A volume is constant between its 0.5 and 99.5 percentiles in the mask; it was scaled to 0.")
     return scaled
+
+
+def _base_lines(real: np.ndarray, source: np.ndarray, inside: np.ndarray, rules: Rules) -> dict[str, Scored]:
+    """What the source itself and the oracle reach; `real` is on the protocol's scale, `source` as it was read."""
+    grey = metrics.percentile_scale(source, inside)
+    lines = {"identity": grey} if rules.scaled else {}
+    lines["oracle"] = metrics.oracle(grey, real, inside)
+    return {name: score(real, line, [inside], rules)[0] for name, line in lines.items()}
 
 
 def _warn_of_size(real: sitk.Image, rules: Rules, warnings: list[str]) -> None:

@@ -20,10 +20,10 @@ from .compare import default_mask
 from .convert import Conversion, convert
 from .ensemble import Opener
 from .errors import ConversionError
-from .grid import check_same_grid, on_grid_of
-from .image_io import check_image
+from .grid import on_grid_of
 from .modality import Modality
 from .progress import Progress
+from .same_grid import check_together
 from .sources import why_unfit
 
 if TYPE_CHECKING:
@@ -116,9 +116,7 @@ def check_consistency(
     `mask` is for a model that takes one, as in `convert`. Raises ConversionError as `convert` does, Cancelled when `cancel`
     said so.
     """
-    check_image(source, "The source scan")
-    check_image(synthetic, "The synthetic scan")
-    check_same_grid(source, synthetic, "The synthetic scan", "the source scan's")
+    check_together(source, {"synthetic scan": synthetic}, "source scan", "the source scan's")
     back = convert(
         {target: synthetic},
         bundle,
@@ -130,7 +128,11 @@ def check_consistency(
         cancel=cancel,
         opener=opener,
     )
-    is_ct = source_modality in (Modality.CT, Modality.CBCT)
+    return _compared(source, back, is_ct=source_modality in (Modality.CT, Modality.CBCT))
+
+
+def _compared(source: sitk.Image, back: Conversion, *, is_ct: bool) -> Consistency:
+    """Where what came back differs from the source. Raises ConversionError where the source shows nothing."""
     inside, where = default_mask(source, is_ct)
     first = sitk.GetArrayViewFromImage(source).astype(np.float64)
     second = sitk.GetArrayViewFromImage(back.image).astype(np.float64)

@@ -16,14 +16,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import ConversionError
-from .grid import check_same_grid, on_grid_of
-from .image_io import check_image
+from .grid import on_grid_of
 from .lesion_contrast import SHELL_MM, WIDE_MM, contrast, contrast_ratio, extent, least_difference, shell
 from .lesion_features import SOURCES, head_zone
 from .lesion_finder import Finding, discriminant, find
 from .lesion_list import VERDICTS, Contrast, Lesion, Limits, Verdict, in_order
 from .lesion_match import Part, matched, middle, parts
 from .modality import Modality
+from .same_grid import check_together
 from .same_head import check_same_head
 
 __all__ = ["Contrast", "Lesion", "LesionCheck", "Limits", "check_lesions"]
@@ -137,14 +137,8 @@ def check_lesions(
     """
     limits = limits or Limits()
     warnings: list[str] = []
-    given = {"mask": zone, "outline of lesions": real_lesions, "outline on the synthetic scan": synthetic_lesions}
-    check_image(real, "The real scan")
-    check_image(synthetic, "The synthetic scan")
-    check_same_grid(real, synthetic, "The synthetic scan")
-    for name, image in given.items():
-        if image is not None:
-            check_image(image, f"The {name}")
-            check_same_grid(real, image, f"The {name}")
+    outlines = {"outline of lesions": real_lesions, "outline on the synthetic scan": synthetic_lesions}
+    check_together(real, {"synthetic scan": synthetic, "mask": zone, **outlines})
     if synthetic_lesions is not None and real_lesions is None:
         raise ConversionError("Lesions of the synthetic scan alone say nothing. Give those of the real scan too.")
     real, synthetic = (_finite(image, name, warnings) for image, name in ((real, "real"), (synthetic, "synthetic")))
@@ -156,16 +150,16 @@ def check_lesions(
     check_same_head(real, synthetic, head)
 
     found: Finding | None = None
-    able = all(kind in SOURCES for kind in kinds)
     if synthetic_lesions is None and (look_for_added or real_lesions is None):
-        if not able and real_lesions is None:
-            unknown = next(kind for kind in kinds if kind not in SOURCES)
+        unknown = [kind for kind in kinds if kind not in SOURCES]
+        if unknown and real_lesions is None:
             raise ConversionError(
-                f"Lesions cannot be looked for on a {unknown}: the crude finder does not know it. Outline them (--lesions)."
+                f"Lesions cannot be looked for on a {unknown[0]}: the crude finder does not know it. Outline them (--lesions)."
             )
-        found = find(real, synthetic, kinds, within) if able else None
-        if found is None and able:
-            warnings.append("No brain was found in the scans, so nothing was looked for.")
+        if not unknown:
+            found = find(real, synthetic, kinds, within)
+            if found is None:
+                warnings.append("No brain was found in the scans, so nothing was looked for.")
     brain = within if within is not None else found.brain if found is not None else head
     pair = _Pair(real, synthetic, kinds, brain, limits)
     if real_lesions is not None:

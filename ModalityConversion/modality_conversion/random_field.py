@@ -7,6 +7,7 @@ with Potts compatibility and kernels that sum to one at each voxel. The kernel o
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -43,9 +44,7 @@ def refined(
         return probabilities
     there = (slice(None), *box)
     part = np.clip(probabilities[there], _LEAST, 1 - _LEAST).astype(np.float32)
-    kernels: list[tuple[float, _Smoother | _EdgeKeeper]] = [
-        (crf.smooth_weight, _Smoother(part.shape[1:], spacing, crf.smooth_mm))
-    ]
+    kernels: list[tuple[float, _Kernel]] = [(crf.smooth_weight, _Smoother(part.shape[1:], spacing, crf.smooth_mm))]
     kernels += [(crf.edge_weight / len(scans), _EdgeKeeper(scan[box], spacing, crf)) for scan in scans]
     kernels = [(weight, kernel) for weight, kernel in kernels if weight > 0]
     unary = np.log(part) if exclusive else np.log(part / (1 - part))
@@ -110,7 +109,21 @@ class _Grid:
         return cells
 
 
-class _Smoother:
+class _Kernel(ABC):
+    """Who is a neighbour of whom, and how much: weighted sums over neighbours, and `mass`, the sum of their weights."""
+
+    mass: np.ndarray
+
+    @abstractmethod
+    def _filtered(self, values: np.ndarray) -> np.ndarray: ...
+
+    def __call__(self, belief: np.ndarray) -> np.ndarray:
+        """(channels, *shape) to the same: weighted means."""
+        mean: np.ndarray = self._filtered(belief) / self.mass
+        return mean
+
+
+class _Smoother(_Kernel):
     """The kernel of nearness alone: a Gaussian in space."""
 
     def __init__(self, shape: Sequence[int], spacing: Sequence[float], deviation: float) -> None:
@@ -120,13 +133,8 @@ class _Smoother:
     def _filtered(self, values: np.ndarray) -> np.ndarray:
         return self.grid.slice(self.grid.splat(values))
 
-    def __call__(self, belief: np.ndarray) -> np.ndarray:
-        """(channels, *shape) to the same: weighted means."""
-        mean: np.ndarray = self._filtered(belief) / self.mass
-        return mean
 
-
-class _EdgeKeeper:
+class _EdgeKeeper(_Kernel):
     """The kernel of appearance: a Gaussian in space and in one scan's values, on a bilateral grid."""
 
     def __init__(self, scan: np.ndarray, spacing: Sequence[float], crf: Crf) -> None:
@@ -146,11 +154,6 @@ class _EdgeKeeper:
         for share, one in zip(self.shares, cells):
             found += share * self.grid.slice(one)
         return found
-
-    def __call__(self, belief: np.ndarray) -> np.ndarray:
-        """(channels, *shape) to the same: weighted means."""
-        mean: np.ndarray = self._filtered(belief) / self.mass
-        return mean
 
 
 def _blurred(values: np.ndarray, axis: int, tap: float) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from PIL import Image
 from modality_conversion.modality import Modality
 from training.config import ConfigError, check
 from training.data.cases import complete_cases
-from training.data.layouts.unpaired import UnpairedFiles, UnpairedSource, find_unpaired, read_pair, read_slice
+from training.data.layouts.unpaired import UnpairedFiles, UnpairedSource, find_unpaired, read_slice
 from training.data.regions import Region
 from training.data.scale import normalise_source
 from training.data.unpaired_pack import UnpairedSettings, pack_unpaired
@@ -74,14 +76,45 @@ def test_eight_sixteen_bits_and_colour_are_read_to_the_same_scale(tmp_path: Path
         assert read_slice(tmp_path / f"{name}.png") == pytest.approx(grey / 255, abs=1e-6)
 
 
-def test_a_broken_picture_and_slices_of_different_size_are_refused(tmp_path: Path) -> None:
+def test_a_broken_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(ConfigError, match=r"broken\.png is no picture"):
         read_slice(tmp_path / "broken.png")
-    pictures(tmp_path, "a.png")
-    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "b.png")
-    with pytest.raises(ConfigError, match="different sizes"):
-        read_pair(tmp_path / "a.png", tmp_path / "b.png")
+
+
+def test_an_empty_folder_is_no_side(tmp_path: Path) -> None:
+    pictures(tmp_path, "trainA/1.png")
+    (tmp_path / "trainB").mkdir()
+    (tmp_path / "trainB" / "readme.txt").write_text("to be filled")
+    with pytest.raises(ConfigError, match=r"no scans in .*trainB"):
+        find(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK"])
+def test_real_colours_become_the_grey_that_a_person_sees(tmp_path: Path, mode: str) -> None:
+    """Luma of ITU-R BT.601, which Pillow weighs by."""
+    colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]] * 2, np.uint8)
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    options: Any = {"quality": 100, "subsampling": 0} if mode == "CMYK" else {}
+    Image.fromarray(colours).convert(mode).save(path, **options)
+    tolerance = 0.05 if mode in ("P", "CMYK") else 0.005
+    np.testing.assert_allclose(read_slice(path), [[0.299, 0.587, 0.114, 1]] * 2, atol=tolerance)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "a chunk changed", "a size beyond all memory"])
+def test_a_picture_that_is_damaged_inside_is_named(tmp_path: Path, damage: str) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 60), np.uint8)).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    if damage == "cut short":
+        content = content[: len(content) // 2]
+    elif damage == "a chunk changed":
+        content[60:90] = b"\0" * 30
+    else:
+        content[16:24] = b"\0\1\0\0" * 2
+        content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"a\.png is no picture"):
+        read_slice(tmp_path / "a.png")
 
 
 # --- packed as cases --------------------------------------------------------------------------------------------------------

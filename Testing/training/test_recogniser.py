@@ -23,11 +23,12 @@ from training.recognise.card import card
 from training.recognise.examples import Draws, Table, make_examples, read_examples
 from training.recognise.export import write_folder
 from training.recognise.heads import KEPT, Sketch
-from training.recognise.measure import Row, auroc, by_person, summary, wilson
+from training.recognise.measure import Row, by_person, summary
 from training.recognise.network import Recogniser, answer
 from training.recognise.scans import as_image, hounsfield
 from training.recognise.settings import RecogniserSettings, TrainSettings, read_settings
 from training.recognise.training import collect, losses, train, turn
+from training.statistics import auroc, wilson
 
 ROOT = Path(__file__).resolve().parents[2]
 

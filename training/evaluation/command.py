@@ -1,6 +1,7 @@
-"""The verbs `evaluate` and `calibrate`."""
+"""The verbs `evaluate`, `odd` and `calibrate`."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -31,10 +32,7 @@ def run(project: Project, console: Console) -> None:
     settings = project.evaluate
     if settings is None:
         raise ConfigError("The configuration has no section `evaluate`.")
-
-    def tell(text: str) -> None:
-        console.print(text, markup=False, highlight=False)
-
+    tell = _plain(console)
     measured = bundles(project)
     if all(map(segments_only, measured)):
         console.print(Markdown(outline_tables(evaluate_outlines(measured, settings, tell))))
@@ -59,12 +57,7 @@ def run_odd(project: Project, console: Console) -> None:
             chosen.setdefault((case.real, case.whole_head), case)
     if not chosen:
         raise ConfigError(f"No case of the section `evaluate` has voxels below {FINE} mm, as odd scans are made of.")
-    odd(
-        bundles(project)[0],
-        list(chosen.values()),
-        settings.folder / "odd",
-        lambda text: console.print(text, markup=False),
-    )
+    odd(bundles(project)[0], list(chosen.values()), settings.folder / "odd", _plain(console))
 
 
 def run_calibrate(project: Project, console: Console) -> None:
@@ -80,10 +73,7 @@ def run_calibrate(project: Project, console: Console) -> None:
         bundle = Bundle.load(project.export.folder)
     except InvalidBundle as error:
         raise ConfigError(str(error)) from error
-
-    def tell(text: str) -> None:
-        console.print(text, markup=False, highlight=False)
-
+    tell = _plain(console)
     cases = chain.from_iterable(packed_cases(folder, settings.most) for folder in settings.cases)
     content = calibrate(bundle, cases, settings, tell)
     for warning in write_calibration(bundle, content, settings.folder):
@@ -92,6 +82,11 @@ def run_calibrate(project: Project, console: Console) -> None:
         measured = "not measured" if row["measured"] is None else f"covers {row['measured']:.1%} of people left out"
         tell(f"{row['source']}->{row['target']}, {row['tissue']}: {row['factor']:.2f} standard deviations, {measured}")
     tell(f"Report: {settings.folder / FILE}; the factors stand in {bundle.path / 'configs' / 'conversion.json'}")
+
+
+def _plain(console: Console) -> Callable[[str], None]:
+    """Prints lines as they are: `[1, 2]` in a message is no markup."""
+    return partial(console.print, markup=False, highlight=False)
 
 
 def bundles(project: Project) -> list[Bundle]:

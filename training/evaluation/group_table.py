@@ -7,11 +7,9 @@ nothing is fitted and the source is no base line. Real people and simulated head
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from training.evaluation.groups import FROM_CT, GROUPS, TO_CT, Group, group_of
 from training.evaluation.measure import WHOLE_HEAD
-from training.evaluation.table import KINDS, markdown, number
+from training.evaluation.table import KINDS, markdown, mean_of_known, number
 
 Row = Mapping[str, Any]
 Found = Mapping[str, Any]
@@ -65,7 +63,7 @@ def _to_mr(rows: Sequence[Row], *, kinds: bool) -> str:
             line.append(_pair(found, ("base_lines", "identity"), figure, digits))
             line.append(number(_mean(found, "base_lines", "oracle", "as_is", figure), digits))
         whole = region in ("brain", "foreground")
-        ratio = _average(row["comparisons"]["slices"].get("between_slices", {}).get("ratio") for row in cases)
+        ratio = mean_of_known(row["comparisons"]["slices"].get("between_slices", {}).get("ratio") for row in cases)
         lines.append([*line, number(ratio) if whole else "-"])
     return markdown(heading, lines)
 
@@ -84,7 +82,7 @@ def _to_ct(rows: Sequence[Row]) -> str:
         for figure, digits in (("psnr", 2), ("ssim", 3)):
             line.append(number(_mean(found, "as_is", figure), digits))
             line.append(number(_mean(found, "base_lines", "oracle", "as_is", figure), digits))
-        dice = _average(row.get("bone_dice") for row in cases) if region == "bone" else None
+        dice = mean_of_known(row.get("bone_dice") for row in cases) if region == "bone" else None
         lines.append([*line, number(dice)])
     return markdown(heading, lines)
 
@@ -113,16 +111,10 @@ def _pair(found: Sequence[Found], path: tuple[str, ...], figure: str, digits: in
 
 
 def _mean(found: Iterable[Found], *path: str) -> float | None:
-    return _average(_at(one, path) for one in found)
+    return mean_of_known(_at(one, path) for one in found)
 
 
 def _at(found: Any, path: tuple[str, ...]) -> float | None:
     for key in path:
         found = found.get(key) if isinstance(found, Mapping) else None
     return found
-
-
-def _average(values: Iterable[float | None]) -> float | None:
-    """The mean of those that there are."""
-    there = [value for value in values if value is not None]
-    return float(np.mean(there)) if there else None

@@ -19,6 +19,7 @@ from training.evaluation.outline_table import outline_tables, summarise
 from training.evaluation.outlines import Outlined, Task, outline_case
 from training.evaluation.run import FIGURES, about_bundle
 from training.evaluation.settings import EvaluateSettings
+from training.evaluation.table import number
 
 KIND = "segmentation"
 
@@ -116,9 +117,5 @@ def _shown(done: Outlined) -> Shown:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    dice = ", ".join(f"{name} {_text(region['dice'])}" for name, region in row["regions"].items())
+    dice = ", ".join(f"{name} {number(region['dice'])}" for name, region in row["regions"].items())
     return f"{row['model']}, {row['scans']}, {row['case']}: Dice {dice}; {row['parts']['false']} false"
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

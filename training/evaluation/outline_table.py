@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from training.evaluation.table import markdown, number
-from training.recognise.measure import wilson
+from training.evaluation.table import markdown, mean_of_known, number
+from training.statistics import wilson
 
 Row = Mapping[str, Any]
 
@@ -51,14 +51,9 @@ def _region(found: list[Row]) -> dict[str, Any]:
         "dice": float(np.mean(dice)) if dice else None,
         "dice_median": float(np.median(dice)) if dice else None,
         "dice_worst": min(dice) if dice else None,
-        "surface": _mean(region["surface"] for region in there),
-        "hausdorff95": _mean(region["hausdorff95"] for region in there),
+        "surface": mean_of_known(region["surface"] for region in there),
+        "hausdorff95": mean_of_known(region["hausdorff95"] for region in there),
     }
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
 
 
 HEADING = [
@@ -109,6 +104,6 @@ def explained(figures: Mapping[str, Any]) -> str:
         "distance of surfaces is symmetric and, like the Hausdorff distance, only over cases in which something was outlined. "
         f"Parts are connected parts of the outermost region of {limits['smallest']:g} mL and more; found: at least "
         f"{limits['overlap']:.0%} of the part is outlined, with the 95 % Wilson interval; false: outlined parts of that size "
-        "without one true voxel. "
+        "without one true voxel; false mL: those of any size. "
         "Good figures on simulated heads promise nothing about people."
     )

@@ -116,8 +116,8 @@ def part_figures(
 ) -> dict[str, Any]:
     """Connected parts: of each true one its volume and whether it was found; of false ones their number and volume.
 
-    A true part counts from `smallest` mL on and is found if at least `overlap` of it is outlined; a part of the model's is
-    false if no true voxel lies in it.
+    A true part is found if at least `overlap` of it is outlined; a part of the model's is false if no true voxel lies in it.
+    Parts of either kind count from `smallest` mL on; the volume is that of all false ones, smaller ones too.
     """
     parts, count = ndimage.label(truth, ALL_TOUCHING)
     there = []

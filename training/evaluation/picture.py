@@ -12,7 +12,6 @@ from modality_conversion.compare import default_mask
 from modality_conversion.grid import on_grid_of
 from training.evaluation.measure import Measured, Task, on_one_scale
 
-PLANES = ("axial", "coronal", "sagittal")
 HU_SHOWN = (-60.0, 140.0)
 """Window of CT in the pictures: fluid, brain and muscle apart, fat and air black, bone white."""
 HU_ERROR = 200.0

@@ -2,8 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from modality_conversion.modality import Modality
 from modality_conversion.schema import Crf
@@ -11,6 +12,16 @@ from training.config import Settings
 from training.data.layouts import AnySource
 from training.data.split import Part
 from training.evaluation.directions import Direction
+
+
+def _readable(value: tuple[str, ...]) -> tuple[str, ...]:
+    for text in value:
+        Direction.parse(text)
+    return value
+
+
+Directions = Annotated[tuple[str, ...], AfterValidator(_readable)]
+"""Conversions in words, such as `T1->T2`, each of which can be read."""
 
 
 class LesionSettings(Settings):
@@ -76,7 +87,7 @@ class EvaluateSettings(Settings):
     """File that says who is in which part. None: that of the section `data`, else the one that comes with this package."""
     part: Part = "test"
     """The part of the split that `scans` are taken from."""
-    directions: tuple[str, ...] = ()
+    directions: Directions = ()
     """Conversions such as `T1->T2` or `T1+FLAIR->T2`. Empty: from each single scan to each other one that a bundle makes."""
     most: int | None = Field(None, gt=0)
     """At most this many cases of each folder, evenly picked; none: all."""
@@ -86,13 +97,6 @@ class EvaluateSettings(Settings):
     """What counts as a lesion."""
     outlines: OutlineSettings = OutlineSettings()
     """How models that segment are measured."""
-
-    @field_validator("directions")
-    @classmethod
-    def _readable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for text in value:
-            Direction.parse(text)
-        return value
 
 
 class CalibrateSettings(Settings):
@@ -104,7 +108,7 @@ class CalibrateSettings(Settings):
     """Folders of packed cases that the weights never saw; best of several people or heads."""
     coverage: float = Field(0.9, gt=0, lt=1)
     """Share of voxels that the interval is to hold."""
-    directions: tuple[str, ...] = ()
+    directions: Directions = ()
     """Conversions such as `T1->T2`. Empty: from each single scan to each other one that the bundle makes."""
     most: int | None = Field(None, gt=0)
     """At most this many cases of each folder, evenly picked; none: all."""
@@ -118,10 +122,3 @@ class CalibrateSettings(Settings):
     """Where the network runs."""
     seed: int = 0
     """Of the voxels drawn."""
-
-    @field_validator("directions")
-    @classmethod
-    def _readable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for text in value:
-            Direction.parse(text)
-        return value

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from training.evaluation.summary import CT_METRICS, MR_METRICS, Metric, metrics_of
 
 KINDS = {True: "real people", False: "simulated heads"}
@@ -18,6 +20,12 @@ def counted(cases: int, real: bool) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """A figure as text; `-` where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """The mean of those figures that there are; None where there is none."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def table(figures: Mapping[str, Any], model: str | None = None) -> str:

@@ -270,25 +270,21 @@ def _write_docs(
     pictures: Path | None,
     declared: Mapping[str, Any],
 ) -> None:
-    """The card; beside it every case and the pictures of the worst ones, as far as there are figures."""
-    if not declared["targets"]:
-        left = 1000 * settings.docs_kilobytes - _FOR_THE_CARD
-        shown = figures
-        if figures and settings.pictures and pictures:
-            shown = add_pictures(figures, pictures, docs, left, settings.real_pictures)
-        text = segmentation_card(settings, declared, model.weights, model.about, shown, form.notes)
-        _write(docs / "README.md", text)
-        return
-    if figures:
+    """The card; beside it the pictures of the worst cases and, of a conversion, every case, as far as there are figures."""
+    converts = bool(declared["targets"])
+    left = 1000 * settings.docs_kilobytes - _FOR_THE_CARD
+    if figures and converts:
         _write(docs / CASES, every_case(settings.title, figures, settings.folder.name + form.suffix))
+        left -= (docs / CASES).stat().st_size
     shown = figures
     if figures and settings.pictures and pictures is not None:
-        left = 1000 * settings.docs_kilobytes - sum(file.stat().st_size for file in docs.iterdir()) - _FOR_THE_CARD
         shown = add_pictures(figures, pictures, docs, max(left, 0), settings.real_pictures)
-    _write(docs / "README.md", card(settings, model.declared, model.weights, model.about, shown, form.notes))
+    the_card = card if converts else segmentation_card
+    _write(docs / "README.md", the_card(settings, declared, model.weights, model.about, shown, form.notes))
 
 
 def _write(path: Path, text: str) -> None:
+    """Write a text file into a folder that need not be there yet."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The model card: what went in, what comes out, how good it is, what it cannot do."""
+"""The card of a model that converts: what goes in, what comes out, how good it is, what it cannot do."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 from training.evaluation.group_table import group_tables
 from training.evaluation.groups import TO_CT
 from training.evaluation.table import lesion_table, rows_table
-from training.export.metadata import names_of, said, says_how_sure
+from training.export.card_frame import NOT_MEASURED, framed
+from training.export.metadata import names_of, says_how_sure
 from training.export.settings import ExportSettings
 
 CASES = "cases.md"
@@ -27,44 +28,18 @@ def card(
     measured; `notes`: what else there is to say of this form of the model.
     """
     sources, targets = (_or(names_of(declared, section)) for section in ("sources", "targets"))
-    data = "\n".join(
-        f"- **{item.name}** ({item.license}). {item.used} Cite: {item.citation}" for item in settings.datasets
+    return framed(
+        settings,
+        declared,
+        weights,
+        about,
+        notes,
+        warning=f"Every value is a network's guess. A synthetic {targets} can miss, add or change what is there.",
+        does=f"""Reads {sources} of the {settings.anatomy}{_at_once(declared)} and writes what {targets} could look like, on the
+scan's own grid{_sure(declared)}.{_scale(declared)}""",
+        measured=_measured(figures),
+        limits=_seen_in(declared, figures),
     )
-    limits = "\n".join(f"- {limit}" for limit in (*settings.limits, *_seen_in(declared, figures)))
-    more = "".join(f"\n\n{note}" for note in notes)
-    failures = "".join(f"\n- {failure}" for failure in settings.known_failures)
-    failed = f"## Known failures\n{failures}\n\n" if failures else ""
-    return f"""# {settings.title}
-
-**Not for diagnosis.** Every value is a network's guess. A synthetic {targets} can miss, add or change what is there.
-
-Version {settings.version}, licence {settings.license}, by {settings.authors}. Cite: {settings.citation}
-
-## What it does
-
-Reads {sources} of the {settings.anatomy}{_at_once(declared)} and writes what {targets} could look like, on the
-scan's own grid{_sure(declared)}.{_scale(declared)}
-
-The network has {weights / 1e6:.2f} million weights: {said(declared)}; on a grid of 1 mm.{more}
-
-## Data
-
-{data}
-
-Training, validation and test never share a person.
-
-## Training
-
-{settings.training} The weights are those after {about["step"]:.0f} steps, {about["minutes"]:.0f} minutes.
-
-## Measured
-
-{_measured(figures)}
-
-{failed}## Limits
-
-{limits}
-"""
 
 
 def every_case(title: str, figures: Mapping[str, Any], model: str) -> str:
@@ -115,7 +90,7 @@ def _seen_in(declared: Mapping[str, Any], figures: Mapping[str, Any]) -> list[st
 
 def _measured(figures: Mapping[str, Any]) -> str:
     if not figures:
-        return "Not measured yet."
+        return NOT_MEASURED
     (model,) = figures["models"]
     parts = [_HOW_MEASURED]
     for group, table in group_tables(figures, model["id"]).items():

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from training.evaluation.outline_table import explained, outline_tables
-from training.export.metadata import names_of, said
+from training.export.card_frame import NOT_MEASURED, framed
+from training.export.metadata import names_of
 from training.export.settings import ExportSettings
 
 
@@ -17,48 +18,19 @@ def segmentation_card(
     notes: tuple[str, ...] = (),
 ) -> str:
     """The text of `docs/README.md`; the arguments as those of `card.card`."""
-    data = "\n".join(
-        f"- **{item.name}** ({item.license}). {item.used} Cite: {item.citation}" for item in settings.datasets
-    )
-    more = "".join(f"\n\n{note}" for note in notes)
     labels = declared["segmentation"]["labels"]
     named = "\n".join(f"- {label['value']}: {label['name']} ({_coded(label)})" for label in labels)
-    failures = "".join(f"\n- {failure}" for failure in settings.known_failures)
-    failed = f"## Known failures\n{failures}\n\n" if failures else ""
-    limits = "\n".join(f"- {limit}" for limit in settings.limits)
-    return f"""# {settings.title}
-
-**Not for diagnosis.** Every label is a network's guess. It can miss what is there and outline what is not.
-
-Version {settings.version}, licence {settings.license}, by {settings.authors}. Cite: {settings.citation}
-
-## What it does
-
-Reads {_scans(declared)} of the {settings.anatomy} and writes a label map on the scan's own grid:
-
-{named}
-
-The network has {weights / 1e6:.2f} million weights: {said(declared)}; on a grid of {
-        declared["geometry"]["spacing"][0]:g} mm.{_staged(declared)}{more}
-
-## Data
-
-{data}
-
-Training, validation and test never share a person.
-
-## Training
-
-{settings.training} The weights are those after {about["step"]:.0f} steps, {about["minutes"]:.0f} minutes.
-
-## Measured
-
-{_measured(figures)}
-
-{failed}## Limits
-
-{limits}
-"""
+    return framed(
+        settings,
+        declared,
+        weights,
+        about,
+        notes,
+        warning="Every label is a network's guess. It can miss what is there and outline what is not.",
+        does=f"Reads {_scans(declared)} of the {settings.anatomy} and writes a label map on the scan's own grid:\n\n{named}",
+        how=_staged(declared),
+        measured=_measured(figures),
+    )
 
 
 def _coded(label: Mapping[str, Any]) -> str:
@@ -86,7 +58,7 @@ def _staged(declared: Mapping[str, Any]) -> str:
 
 def _measured(figures: Mapping[str, Any]) -> str:
     if not figures:
-        return "Not measured yet."
+        return NOT_MEASURED
     parts = [explained(figures), outline_tables(figures)]
     for entry in figures.get("worst", ()):
         if "card" in entry:

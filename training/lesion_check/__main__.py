@@ -15,7 +15,6 @@ from training.cli import ENGINE
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 Cases = Annotated[list[Path], typer.Argument(help="Folders of packed simulated cases.")]
-SOURCES, TARGETS = ("CT", "T1", "T1CE", "T2", "FLAIR"), ("CT", "T1", "T2", "FLAIR")
 
 
 @app.command()

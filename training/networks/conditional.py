@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from training.config import ConfigError, Settings
 from training.networks.local import standardise
-from training.networks.parts import Finish, Guided
+from training.networks.parts import Finish, Guided, check_surrounded
 
 
 class TrunkSettings(Settings):
@@ -55,10 +55,8 @@ class ConditionalNetSettings(TrunkSettings):
     """How much each slice is sharpened in plane after training, see `parts.Finish`: of all targets, or of each in order."""
 
     @model_validator(mode="after")
-    def _fits(self) -> "ConditionalNetSettings":
-        margin = self.context - self.outputs
-        if margin < 2 or margin % 2:
-            raise ValueError("`context` must be `outputs` and an even number of at least 2 more")
+    def _neighbours(self) -> "ConditionalNetSettings":
+        check_surrounded(self.context, self.outputs)
         return self
 
     def sharpening(self, targets: int) -> Tensor:

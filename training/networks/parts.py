@@ -34,6 +34,13 @@ class InFullPrecision(nn.Module):
             return found
 
 
+def check_surrounded(context: int, outputs: int) -> None:
+    """Refuse slabs whose slices out are not in the middle of more slices in. Raises ValueError."""
+    margin = context - outputs
+    if margin < 2 or margin % 2:
+        raise ValueError("`context` must be `outputs` and an even number of at least 2 more")
+
+
 class Finish(nn.Module):
     """Smooths, evens out and sharpens slices (N, slices, H, W), each by itself."""
 

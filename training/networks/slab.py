@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.config import Settings
-from training.networks.parts import Finish, Guided
+from training.networks.parts import Finish, Guided, check_surrounded
 
 
 class SlabNetSettings(Settings):
@@ -29,9 +29,7 @@ class SlabNetSettings(Settings):
 
     @model_validator(mode="after")
     def _neighbours(self) -> "SlabNetSettings":
-        margin = self.context - self.outputs
-        if margin < 2 or margin % 2:
-            raise ValueError("`context` must be `outputs` and an even number of at least 2 more")
+        check_surrounded(self.context, self.outputs)
         return self
 
 

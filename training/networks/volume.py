@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 from monai.networks.nets import BasicUNet, DynUNet
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from training.config import Settings
@@ -23,6 +23,12 @@ class VolumeNetSettings(Settings):
     """`batch` folds into the convolution, which is three times faster on CPUs; `instance` is what nnU-Net has."""
     size: tuple[int, int, int] = (96, 96, 96)
     """Size of a patch in voxels of 1 mm, (z, y, x); multiples of 16, or for `nnunet` of 2 to the number of halvings."""
+
+    @model_validator(mode="after")
+    def _halves(self) -> "VolumeNetSettings":
+        if any(side % self.multiple for side in self.size):
+            raise ValueError(f"the sides of `size` must be multiples of {self.multiple}")
+        return self
 
     @property
     def multiple(self) -> int:

@@ -5,8 +5,6 @@ content, an encoder of style and a decoder. A scan is its own content in its own
 kind must please that kind's discriminator, and be read back as that content and that style.
 """
 
-from collections.abc import Mapping
-
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -14,9 +12,6 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from training.adversarial import Criterion, adversarial_loss, discriminator_loss, judged, score
-from training.data.directions import OneDirection
-from training.data.pools import Draws
-from training.data.unpaired import UnpairedMaker
 from training.networks.adversarial import DiscriminatorSettings, patch_discriminator
 from training.networks.content_style import (
     ContentEncoder,
@@ -27,14 +22,14 @@ from training.networks.content_style import (
 )
 from training.networks.signed import SignedGraph, from_source
 from training.recipes.base import Batch
-from training.recipes.translation import OneWaySettings, Translation
+from training.recipes.unpaired import UnpairedSettings, UnpairedTranslation
 
 KINDS = ("source", "target")
 MULTIPLE = 16
 """The style encoder halves four times."""
 
 
-class ContentStyleRecipeSettings(OneWaySettings):
+class ContentStyleRecipeSettings(UnpairedSettings):
     """The recipe's options; the defaults are MUNIT's, but for one discriminator in place of three, and `slabs`."""
 
     network: ContentStyleSettings = ContentStyleSettings()
@@ -51,8 +46,6 @@ class ContentStyleRecipeSettings(OneWaySettings):
     """Weight of the difference of the style read back from the one drawn."""
     cycle: float = Field(10.0, ge=0)
     """Weight of the mean absolute error after there, in a style that was drawn, and back again, in its own."""
-    reverse: bool = False
-    """Measure and export the way back, `target` to `source`; training is the same."""
 
     @model_validator(mode="after")
     def _fitting(self) -> "ContentStyleRecipeSettings":
@@ -62,18 +55,13 @@ class ContentStyleRecipeSettings(OneWaySettings):
         return self
 
 
-class ContentStyle(Translation[ContentStyleRecipeSettings]):
+class ContentStyle(UnpairedTranslation[ContentStyleRecipeSettings]):
     """See the module."""
 
     @property
     def multiple(self) -> int:
         """See `Translation`."""
         return 4
-
-    def possible(self) -> list[OneDirection]:
-        """See `Translation`."""
-        ends = self.settings.source, self.settings.target
-        return [OneDirection(*(reversed(ends) if self.settings.reverse else ends))]
 
     def network(self) -> nn.ModuleDict:
         """See `Recipe`."""
@@ -85,13 +73,6 @@ class ContentStyle(Translation[ContentStyleRecipeSettings]):
             parts[f"decoder_{kind}"] = Decoder(slices, wanted.network)
             parts[f"judge_{kind}"] = patch_discriminator(slices, wanted.discriminator, "instance")
         return nn.ModuleDict(parts)
-
-    def draws(self, shares: Mapping[str, float], seed: int) -> Draws:
-        """See `Translation`."""
-        wanted = self.settings
-        return Draws(
-            UnpairedMaker(wanted.pools, shares, wanted.source, wanted.target, wanted.slabs, wanted.slices), seed
-        )
 
     def optimizers(self, network: nn.Module, rate: float) -> dict[str, Optimizer]:
         """See `TakesTurns`."""

@@ -12,21 +12,18 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from training.adversarial import Criterion, adversarial_loss, discriminator_loss, judged, score
-from training.data.directions import OneDirection
-from training.data.pools import Draws
-from training.data.unpaired import UnpairedMaker
 from training.image_pool import ImagePool
 from training.networks.adversarial import DiscriminatorSettings, patch_discriminator
 from training.networks.cycle_gan import ResNetGenerator, ResNetGeneratorSettings
 from training.networks.pix2pix import UNetGenerator, UNetGeneratorSettings
 from training.networks.signed import SignedGraph, from_source
 from training.recipes.base import Batch
-from training.recipes.translation import OneWaySettings, Translation
+from training.recipes.unpaired import UnpairedSettings, UnpairedTranslation
 
 GENERATORS, DISCRIMINATORS = ("forth", "back"), ("of_source", "of_target")
 
 
-class CycleGANSettings(OneWaySettings):
+class CycleGANSettings(UnpairedSettings):
     """The recipe's options; the defaults are the published ones, but for `slabs`."""
 
     generator: Literal["resnet", "unet"] = "resnet"
@@ -45,8 +42,6 @@ class CycleGANSettings(OneWaySettings):
     """Weight, as a fraction of `cycle`, of the change that a generator makes to a scan of the kind that it is to give."""
     pool: int = Field(50, ge=0)
     """Synthetic images that are kept for each discriminator; 0: it sees the newest alone."""
-    reverse: bool = False
-    """Measure and export the way back, `target` to `source`; training is the same."""
 
     @property
     def multiple(self) -> int:
@@ -59,7 +54,7 @@ class CycleGANSettings(OneWaySettings):
         return self
 
 
-class CycleGAN(Translation[CycleGANSettings]):
+class CycleGAN(UnpairedTranslation[CycleGANSettings]):
     """See the module."""
 
     def __init__(self, settings: CycleGANSettings) -> None:
@@ -70,11 +65,6 @@ class CycleGAN(Translation[CycleGANSettings]):
     def multiple(self) -> int:
         """See `Translation`."""
         return self.settings.multiple
-
-    def possible(self) -> list[OneDirection]:
-        """See `Translation`."""
-        ends = self.settings.source, self.settings.target
-        return [OneDirection(*(reversed(ends) if self.settings.reverse else ends))]
 
     def network(self) -> nn.ModuleDict:
         """See `Recipe`."""
@@ -89,13 +79,6 @@ class CycleGAN(Translation[CycleGANSettings]):
         for name in DISCRIMINATORS:
             parts[name] = patch_discriminator(slices, wanted.discriminator, "instance")
         return nn.ModuleDict(parts)
-
-    def draws(self, shares: Mapping[str, float], seed: int) -> Draws:
-        """See `Translation`."""
-        wanted = self.settings
-        return Draws(
-            UnpairedMaker(wanted.pools, shares, wanted.source, wanted.target, wanted.slabs, wanted.slices), seed
-        )
 
     def optimizers(self, network: nn.Module, rate: float) -> dict[str, Optimizer]:
         """See `TakesTurns`."""

@@ -13,11 +13,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from training.losses import region_weights
-from training.metrics import Figures
+from training.metrics import Figures, mean_rows
 from training.networks.flow import FlowGraph, FlowRefiner, FlowSettings
 from training.parallel import mean_over_processes
 from training.recipes.base import Batch
-from training.recipes.held_out import ROWS, mean_rows, ready, shown
+from training.recipes.held_out import ROWS, ready, sheet, shown
 from training.recipes.slab_regression import SlabRegression, SlabRegressionSettings
 
 _ON = "Fine texture was made up by a flow model: texture, not truth."
@@ -83,7 +83,7 @@ class FlowRegression(SlabRegression):
             middle = images[0].shape[1] // 2
             columns = [self.seen(batch)[:, middle], *(shown(image[:, middle], direction.target) for image in images)]
             rows.extend(torch.cat(columns, 2).cpu())
-        return torch.stack(rows[:ROWS]).flip(1).flatten(0, 1).clamp(0, 1).numpy()
+        return sheet(rows)
 
     def _refined(self, network: nn.Module, batch: Batch) -> Tensor:
         output: Tensor = self.graph(network)(batch["source"], torch.ones(1, device=batch["source"].device))

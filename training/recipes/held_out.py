@@ -1,14 +1,17 @@
-"""What recipes do alike with held-out data: bring it to where the network is, average figures, show it."""
+"""What recipes do alike with held-out data: store it, bring it to where the network is, average figures, show it."""
 
 from collections.abc import Mapping
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modality_conversion.modality import Modality
 from training.data.augment import SourceAugmentation
 from training.data.directions import OneDirection
 from training.data.pools import Draws, PoolSettings, held_out
+from training.metrics import mean_rows
 from training.recipes.base import Batch
 
 ROWS = 12
@@ -34,10 +37,10 @@ def ready(batch: Batch, network: nn.Module) -> dict[str, Tensor]:
     return {key: (part.float() if part.is_floating_point() else part).to(device) for key, part in batch.items()}
 
 
-def mean_rows(rows: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of each figure over the rows that have it."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+def sheet(rows: list[Tensor]) -> NDArray[np.floating]:
+    """The first rows, each (height, width) from the back and the left, below each other, from the top as pictures are."""
+    found: NDArray[np.floating] = torch.stack(rows[:ROWS]).flip(1).flatten(0, 1).clamp(0, 1).numpy()
+    return found
 
 
 def by_target(rows: list[tuple[OneDirection, dict[str, float]]]) -> dict[str, float]:

@@ -14,11 +14,11 @@ from training.config import Settings
 from training.data.directions import OneDirection
 from training.data.pools import Draws, PoolSettings, batches
 from training.losses import RegressionLossSettings, regression_loss
-from training.metrics import Figures
+from training.metrics import Figures, mean_rows
 from training.networks.parts import Guided
 from training.parallel import ALL, Share
 from training.recipes.base import Batch
-from training.recipes.held_out import ROWS, by_target, mean_rows, ready, shown, stored, unchanged
+from training.recipes.held_out import ROWS, by_target, ready, sheet, shown, stored, unchanged
 
 
 class RegressionSettings(Settings):
@@ -140,8 +140,7 @@ class Regression(ABC, Generic[AnyRegression]):
                 5 * (0.5 * log_variance[:, middle]).exp(),
             ]
             rows.extend(torch.cat(columns, 2).cpu())
-        # Axes run from the back and the left; pictures from the top.
-        return torch.stack(rows[:ROWS]).flip(1).flatten(0, 1).clamp(0, 1).numpy()
+        return sheet(rows)
 
 
 def _output(given: Tensor | Guided) -> Tensor:

@@ -15,15 +15,13 @@ from torch.nn import functional
 
 from modality_conversion.modality import Modality
 from training.config import ConfigError, Settings
-from training.data.augment import SourceAugmentation
-from training.data.pools import Draws, PoolSettings, batches, held_out
+from training.data.pools import Draws, PoolSettings, batches
 from training.data.structure_boxes import BoxSettings
 from training.data.subsets import Subsets
+from training.metrics import mean_rows
 from training.parallel import ALL, Share
 from training.recipes.base import Batch
-
-ROWS = 12
-"""Rows of a picture."""
+from training.recipes.held_out import ROWS, ready, sheet, stored, unchanged
 
 
 class SegmentationLossSettings(Settings):
@@ -140,7 +138,7 @@ class SegmentationRecipe(ABC, Generic[AnySegmentation]):
             return {}
         if name not in self.settings.pools:
             raise ConfigError(f"validation: there is no pool {name!r}; there are: {', '.join(self.settings.pools)}.")
-        pools = {name: PoolSettings(folder=self.settings.pools[name].folder, augmentation=SourceAugmentation(calm=1.0))}
+        pools = unchanged(self.settings.pools, name)
         groups = {}
         for said, subsets in self.held_out_subsets().items():
             try:
@@ -150,13 +148,7 @@ class SegmentationRecipe(ABC, Generic[AnySegmentation]):
         if not groups:  # say why, with the folder
             self.draws(pools, {name: 1.0}, self.subsets(), seed=0)
         count = max(1, self.settings.validation_batches // max(1, len(groups)))
-        return {
-            said: [
-                {key: part.half() for key, part in batch.items()}  # as on the disk
-                for batch in held_out(draws, self.settings.boxes.batch, count)
-            ]
-            for said, draws in groups.items()
-        }
+        return {said: stored(draws, self.settings.boxes.batch, count) for said, draws in groups.items()}
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -167,8 +159,8 @@ class SegmentationRecipe(ABC, Generic[AnySegmentation]):
         figures: list[dict[str, float]] = []
         for group in self.held_out.values():
             counts: dict[str, NDArray[np.float64]] = {}
-            for stored in group:
-                answers = self.answers(network, _ready(stored, network))
+            for kept in group:
+                answers = self.answers(network, ready(kept, network))
                 losses.append({name: float(part) for name, part in self._punish(answers).items()})
                 for stage, answer in answers.items():
                     for name, row in zip(answer.names, _counts(answer), strict=True):
@@ -177,8 +169,8 @@ class SegmentationRecipe(ABC, Generic[AnySegmentation]):
             figures.append({key: _dice(row) for key, row in counts.items() if row[1] > 0})
         if not losses:
             return {}
-        found = _mean(losses)
-        means = _mean(figures)
+        found = mean_rows(losses)
+        means = mean_rows(figures)
         return found | means | ({"dice": float(np.mean(list(means.values())))} if means else {"dice": 0.0})
 
     @torch.no_grad()
@@ -189,12 +181,11 @@ class SegmentationRecipe(ABC, Generic[AnySegmentation]):
         each = max(1, ROWS // len(self.held_out))
         rows: list[Tensor] = []
         for group in self.held_out.values():
-            batch = {key: part[:each] for key, part in _ready(group[0], network).items()}
+            batch = {key: part[:each] for key, part in ready(group[0], network).items()}
             answer = self.answers(network, batch)["outline"]
             columns = [self.seen(batch), *(_layers(volume) for volume in (answer.logits.sigmoid(), answer.truth))]
             rows.extend(torch.cat([column.float() for column in columns], 2).cpu())
-        # Axes run from the back and the left; pictures from the top.
-        return torch.stack(rows[:ROWS]).flip(1).flatten(0, 1).clamp(0, 1).numpy()
+        return sheet(rows)
 
 
 def first_given(scans: Tensor, given: Tensor) -> Tensor:
@@ -227,15 +218,3 @@ def _dice(counts: NDArray[np.float64]) -> float:
 def _layers(volume: Tensor) -> Tensor:
     """The middle slice of nested structures (N, structures, D, H, W), added up in [0, 1]: (N, H, W)."""
     return volume[:, :, volume.shape[2] // 2].mean(1)
-
-
-def _ready(stored: Batch, network: nn.Module) -> dict[str, Tensor]:
-    """A stored batch in full precision, where the network is."""
-    device = next(network.parameters()).device
-    return {key: part.float().to(device) for key, part in stored.items()}
-
-
-def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of each figure over the rows that have it."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}

@@ -17,11 +17,11 @@ from training.config import ConfigError, Settings
 from training.data.directions import OneDirection
 from training.data.pools import Draws, Pools, PoolSettings, batches
 from training.data.slabs import SlabMaker, SlabSettings
-from training.metrics import Figures
+from training.metrics import Figures, mean_rows
 from training.parallel import ALL, Share
 from training.recipes.base import Batch
 from training.recipes.declared import declaration, head_like
-from training.recipes.held_out import ROWS, by_target, mean_rows, ready, shown, stored, unchanged
+from training.recipes.held_out import ROWS, by_target, ready, sheet, shown, stored, unchanged
 
 
 class TranslationSettings(Settings):
@@ -201,8 +201,7 @@ class Translation(ABC, Generic[AnyTranslation]):
                 shown(batch["target"][:, middle], direction.target),
             ]
             rows.extend(torch.cat(columns, 2).cpu())
-        # Axes run from the back and the left; pictures from the top.
-        return torch.stack(rows[:ROWS]).flip(1).flatten(0, 1).clamp(0, 1).numpy()
+        return sheet(rows)
 
     def declared_inputs(self) -> list[dict[str, Any]]:
         """`inputs` of `conversion.json`."""

@@ -202,12 +202,6 @@ class TumorVolumeSettings(TumorSettings):
     network: VolumeNetSettings = VolumeNetSettings(kind="nnunet", features=(32, 64, 128, 256, 320))
     """The network that outlines, and the size of what it sees."""
 
-    @model_validator(mode="after")
-    def _halves(self) -> "TumorVolumeSettings":
-        if any(side % self.network.multiple for side in self.network.size):
-            raise ValueError(f"the sides of `network.size` must be multiples of {self.network.multiple}")
-        return self
-
 
 class TumorVolume(Tumor[TumorVolumeSettings]):
     """Outlined in 3D patches; for a GPU."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import model_validator
 from torch import Tensor, nn
 
 from modality_conversion.modality import Modality
@@ -28,12 +27,6 @@ class VolumeRegressionSettings(RegressionSettings):
     """Size of the network, and of what it sees."""
     patches: PatchSettings = PatchSettings()
     """How patches are drawn."""
-
-    @model_validator(mode="after")
-    def _halves(self) -> "VolumeRegressionSettings":
-        if any(side % self.network.multiple for side in self.network.size):
-            raise ValueError(f"the sides of `network.size` must be multiples of {self.network.multiple}")
-        return self
 
 
 class VolumeRegression(Regression[VolumeRegressionSettings]):

@@ -1,8 +1,9 @@
-"""The recogniser's folder: data that the engine reads, written whole or not at all."""
+"""The recogniser's folder: weights, declaration, metadata and card; read back at the end as the engine reads it."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import monai
 import numpy as np
@@ -54,16 +55,25 @@ def write_folder(
         "known_above": settings.known_above,
         "distances": [[round(share, 4), round(distance, 4)] for share, distance in distances],
     }
-    count = sum(parameter.numel() for parameter in network.parameters())
-    metadata = {
-        "version": settings.version,
-        "changelog": {settings.version: "see docs/README.md"},
+    metadata = _metadata(settings.version, sum(parameter.numel() for parameter in network.parameters()))
+    _write(folder / RECOGNISER_FILE, json.dumps(declared, indent=2) + "\n")
+    _write(folder / "configs" / "metadata.json", json.dumps(metadata, indent=2) + "\n")
+    _write(folder / "docs" / "README.md", card)
+    read_declaration(folder)
+    return folder
+
+
+def _metadata(version: str, weights: int) -> dict[str, Any]:
+    """MONAI's keys. `weights`: their number."""
+    return {
+        "version": version,
+        "changelog": {version: "see docs/README.md"},
         "monai_version": monai.__version__,
         "pytorch_version": torch.__version__.split("+")[0],
         "numpy_version": np.__version__,
         "required_packages_version": {"onnxruntime": onnxruntime.__version__},
         "task": "Recognition of CT, T1, T1CE, T2, FLAIR and PD of the head",
-        "description": f"A network of {count / 1e6:.2f} million weights; it sees {SIDE * SPACING:g} mm of the scan.",
+        "description": f"A network of {weights / 1e6:.2f} million weights; it sees {SIDE * SPACING:g} mm of the scan.",
         "authors": "The ModalityConversion developers",
         "copyright": "Copyright The ModalityConversion developers",
         "intended_use": "research; not for diagnosis",
@@ -75,11 +85,6 @@ def write_folder(
             "outputs": {"output": {"type": "vector", "num_channels": sum(OUTPUTS.values())}},
         },
     }
-    _write(folder / RECOGNISER_FILE, json.dumps(declared, indent=2) + "\n")
-    _write(folder / "configs" / "metadata.json", json.dumps(metadata, indent=2) + "\n")
-    _write(folder / "docs" / "README.md", card)
-    read_declaration(folder)
-    return folder
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,14 +1,12 @@
 """Figures of the finished recogniser, through the engine: simulated whole heads and every real scan at hand."""
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from modality_conversion.image_io import read_image
 from modality_conversion.modality import Modality
@@ -16,6 +14,7 @@ from modality_conversion.recognise import Recognition, recognise
 from modality_conversion.recognise_network import Network
 from training.recognise.real import RealScan
 from training.recognise.scans import SimulatedScan
+from training.statistics import auroc, wilson
 
 
 @dataclass(frozen=True)
@@ -78,28 +77,6 @@ def measure_real(scans: Iterable[RealScan], network: Network) -> list[Row]:
             recognise(read_image(scan.path), network))
         for scan in scans
     ]  # fmt: skip
-
-
-def wilson(right: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    if total == 0:
-        return 0.0, 1.0
-    share = right / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def auroc(wrong: Sequence[float], right: Sequence[float]) -> float:
-    """The chance that a wrong one scores higher than a right one (Mann and Whitney 1947); ties count half."""
-    scores: NDArray[np.float64] = np.concatenate([wrong, right])
-    order = np.argsort(scores, kind="stable")
-    ranks = np.empty(len(scores))
-    ranks[order] = np.arange(1, len(scores) + 1)
-    for value in np.unique(scores):
-        ranks[scores == value] = ranks[scores == value].mean()
-    n, m = len(wrong), len(right)
-    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
 
 
 def refusal_auroc(rows: Sequence[Row], kinds: Sequence[str]) -> float:

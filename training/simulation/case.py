@@ -310,6 +310,26 @@ def _grids(shape: Shape, settings: CaseSettings, rng: Rng) -> tuple[scanner.Grid
     return same, dict.fromkeys(settings.sources, same)
 
 
+def _drawn_sources(settings: CaseSettings, rng: Rng) -> list[Modality]:
+    """The contrasts that this case is scanned with, in the order of the settings."""
+    chosen = list(settings.sources)
+    if settings.sources_per_case is None or settings.sources_per_case >= len(chosen):
+        return chosen
+    picked = set(rng.choice(len(chosen), settings.sources_per_case, replace=False).tolist())
+    return [modality for place, modality in enumerate(chosen) if place in picked]
+
+
+def _scaled_target(volume: Tensor, modality: Modality, brain: Tensor, kept: Tensor | None) -> NDArray[np.float32]:
+    """A target on the network's output scale, with air where it is not `kept`; the volume is changed."""
+    median = float(volume[brain].median())  # of the whole brain: a bite of the stripping tool changes no scale
+    if kept is not None:
+        volume.masked_fill_(~kept, AIR_HU if modality is Modality.CT else 0.0)
+    array = _array(volume)
+    if modality is Modality.CT:
+        return normalise_target(array, np.empty(0, np.uint8), modality)
+    return scale_target(array, median, modality)
+
+
 def simulate(original: Head, settings: CaseSettings, rng: Rng) -> Case:
     """A person made of a head, scanned with every source's random protocol and every target's standard one."""
     person, about = make_person(original, settings, rng)
@@ -322,13 +342,9 @@ def simulate(original: Head, settings: CaseSettings, rng: Rng) -> Case:
     defaced = bool(not stripped and rng.random() < settings.defaced)
     kept = stripped_brain(person.head, rng) if stripped else face_cut(person.head, rng) if defaced else None
 
-    chosen = list(settings.sources)
-    if settings.sources_per_case is not None and settings.sources_per_case < len(chosen):
-        picked = set(rng.choice(len(chosen), settings.sources_per_case, replace=False).tolist())
-        chosen = [modality for place, modality in enumerate(chosen) if place in picked]
     sources: dict[Modality, NDArray[np.float32]] = {}
     protocols = {}
-    for modality in chosen:
+    for modality in _drawn_sources(settings, rng):
         grid = source_grids[modality]
         exam = Exam(settings, grid, float(np.hypot(blur, rng.uniform(*settings.softer))), kept, stripped, rng)
         scanned = _ct_source(person, exam) if modality is Modality.CT else _mr_source(person, modality, exam)
@@ -336,18 +352,10 @@ def simulate(original: Head, settings: CaseSettings, rng: Rng) -> Case:
         protocols[str(modality)] = scanned[1] | {"spacing": [round(step, 2) for step in grid.spacing]}
 
     brain = torch.isin(region, torch.tensor(BRAIN_REGIONS, dtype=torch.uint8, device=region.device))
-    targets: dict[Modality, NDArray[np.float32]] = {}
-    for modality in settings.targets:
-        volume = target(person, modality, settings, target_grid, blur)
-        median = float(volume[brain].median())  # of the whole brain: a bite of the stripping tool changes no scale
-        if kept is not None:
-            volume.masked_fill_(~kept, AIR_HU if modality is Modality.CT else 0.0)
-        array = _array(volume)
-        if modality is Modality.CT:
-            targets[modality] = normalise_target(array, np.empty(0, np.uint8), modality)
-        else:
-            targets[modality] = scale_target(array, median, modality)
-
+    targets = {
+        modality: _scaled_target(target(person, modality, settings, target_grid, blur), modality, brain, kept)
+        for modality in settings.targets
+    }
     table = torch.as_tensor(kinds(), device=region.device)
     tissue = table[lesions.codes_with(person.head.codes, person.lesions).int()]
     if kept is not None:

@@ -9,14 +9,10 @@ from typing import Annotated
 
 import typer
 
-from ..bundle import Bundle
-from ..catalog import Catalog
 from ..dicom import DicomVolume
 from ..errors import Cancelled, ConversionError
 from ..gate_pass import add_to_report, looked_at_once, pass_gate
-from ..modality import Modality
 from ..progress import Progress
-from ..sources import why_unfit
 from . import options
 from .console import (
     ProgressStyle,
@@ -29,9 +25,10 @@ from .console import (
     shown,
     stop_on_signal,
 )
+from .labeller import Labeller
 from .lesions import Finder, Known
 from .outputs import Outputs, check_dicom, conversion_writers, write_together
-from .scans import From, Named, Others, Scans, Series, converter, read_paths, segmenter
+from .scans import From, Named, Others, Scans, Series, converter, read_paths
 from .trust import Trust
 
 
@@ -113,16 +110,14 @@ def convert(
             raise ConversionError(f"{bundle.spec.id} does not say how sure it is. Leave --uncertainty out.")
         lesions = check_lesions or lesion_report is not None
         trust = Trust.of(bundle, catalog, list(files), target, interval, consistency, lesions, known, finder)
-        labeller = _segmenter(catalog, list(files), segmentation_model) if segmentation else None
+        labeller = Labeller.of(catalog, list(files), segmentation_model, force) if segmentation else None
 
         tell(Progress("read", 0, 1, None))
         scans = Scans.read(files, mask, partial(_tell_of_reading, tell), asked_to_stop)
         look = looked_at_once()
         verdict = pass_gate(scans.images, bundle.spec, force, notes, look)
-        second_notes: list[str] = []
-        second_verdict = (
-            pass_gate(scans.only(labeller[1]).images, labeller[0].spec, force, second_notes, look) if labeller else None
-        )
+        if labeller is not None:
+            labeller.pass_gate(scans, look)
         trust.read(next(iter(scans.images.values())))
         tell(Progress("read", 1, 1, None))
 
@@ -143,20 +138,7 @@ def convert(
         add_to_report(conversion.report, verdict, force, notes)
         labels = None
         if labeller is not None:
-            from ..segment import segment
-
-            second, taken = labeller
-            used = scans.only(taken)
-            labels = segment(
-                used.images,
-                second,
-                device=device,
-                mask=scans.mask if second.spec.mask.use != "none" else None,
-                progress=lambda news: _tell_of_segmentation(news, tell),
-                cancel=asked_to_stop,
-            )
-            labels.report["source"]["files"] = used.account
-            add_to_report(labels.report, second_verdict, force, second_notes)
+            labels = labeller.label(scans, device, tell, asked_to_stop)
             conversion.report["segmentation"] = {**labels.report, "output": str(segmentation)}
         found = trust.look(conversion, scans, device, tell, asked_to_stop)
         tell(Progress("write", 0, 1, None))
@@ -176,23 +158,7 @@ def convert(
         announce_trust(conversion.report)
 
 
-def _segmenter(catalog: Catalog, given: list[Modality], model: str | None) -> tuple[Bundle, list[Modality]]:
-    """A model that segments the scans given, or else only the first of them, and which it takes."""
-    candidates = [catalog.get(model)] if model is not None else catalog.segmenters(given[0])
-    for bundle in candidates:
-        for some in (given, given[:1]):
-            if why_unfit(bundle.spec, some, None) is None:
-                return bundle, some
-    return segmenter(catalog, given[:1], model), given[:1]  # which says why there is none
-
-
 def _tell_of_reading(tell: Callable[[Progress], None], done: int, total: int) -> None:
     """Files of a DICOM series; the end is told when everything is read."""
     if done < total:
         tell(Progress("read", done, total, None))
-
-
-def _tell_of_segmentation(news: Progress, tell: Callable[[Progress], None]) -> None:
-    """The tiles, in a stage of their own; preparing and finishing have had their turn."""
-    if news.stage == "network":
-        tell(Progress("segment", news.done, news.total, news.seconds_left))

@@ -16,9 +16,9 @@ import SimpleITK as sitk
 
 from ..compare import FITTED
 from ..errors import ConversionError
-from ..grid import check_same_grid
-from ..image_io import check_folder, check_image, replacing
+from ..image_io import check_folder, replacing
 from ..modality import Modality
+from ..same_grid import check_together
 from ..version import __version__
 from .colours import Window, diverging, grey, rising, robust_limit, robust_window
 from .planes import crossing, field_of_view, position_text, tissue, views
@@ -78,12 +78,8 @@ def save_figure(
     if path.suffix.lower() != ".png":
         raise ConversionError(f"{path} is not a PNG file. Give a name that ends in .png.")
     check_folder(path)
-    check_image(synthetic, "The synthetic volume")
     others = {"source": source, "real scan": truth, "difference": difference, "uncertainty": uncertainty, "mask": mask}
-    for name, image in others.items():
-        if image is not None:
-            check_image(image, f"The {name}")
-            check_same_grid(synthetic, image, f"The {name}", "the synthetic volume's")
+    check_together(synthetic, others, "synthetic volume", "the synthetic volume's")
 
     columns = []
     if source is not None:
@@ -93,16 +89,9 @@ def save_figure(
         common = target_window if units in ("HU", "SUV") else None
         columns.append(_grey(target_name, "real", truth, truth_window or common, units))
     if difference is not None:
-        array = _array(difference)
-        limit = difference_limit or robust_limit(array)
-        role = "synthetic \N{MINUS SIGN} real" + (", after affine fit" if _was_fitted(difference) else "")
-        window = Window(-limit, limit)
-        columns.append(Column("Difference", role, array, window, diverging, bar=_said(units), outlined=False))
+        columns.append(_difference(difference, difference_limit, units))
     if uncertainty is not None:
-        array = _array(uncertainty)
-        role = "one standard deviation, by the model"
-        window = Window(0, robust_limit(array))
-        columns.append(Column("Uncertainty", role, array, window, rising, bar=_said(units), outlined=False))
+        columns.append(_uncertainty(uncertainty, units))
 
     inside = tissue(_array(synthetic if source is None else source))
     centre = crossing(synthetic, inside, mask, position)
@@ -174,6 +163,20 @@ def _grey(
     given = given or (_SOFT_TISSUE if units == "HU" else None)
     window = Window(given[1] - given[0] / 2, given[1] + given[0] / 2) if given else robust_window(array)
     return Column(name, role, array, window, grey, synthetic)
+
+
+def _difference(image: sitk.Image, limit: float | None, units: str) -> Column:
+    """Synthetic minus real, in colour from minus to plus `limit`."""
+    array = _array(image)
+    limit = limit or robust_limit(array)
+    role = "synthetic \N{MINUS SIGN} real" + (", after affine fit" if _was_fitted(image) else "")
+    return Column("Difference", role, array, Window(-limit, limit), diverging, bar=_said(units), outlined=False)
+
+
+def _uncertainty(image: sitk.Image, units: str) -> Column:
+    array = _array(image)
+    role = "one standard deviation, by the model"
+    return Column("Uncertainty", role, array, Window(0, robust_limit(array)), rising, bar=_said(units), outlined=False)
 
 
 def _was_fitted(difference: sitk.Image) -> bool:

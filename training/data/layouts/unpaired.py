@@ -94,14 +94,5 @@ def read_slice(path: Path) -> NDArray[np.float32]:
             if picture.mode in ("I;16", "I;16B", "I;16L", "I"):
                 return np.clip(np.asarray(picture, np.float32) / np.float32(65535), 0, 1)
             return np.asarray(picture.convert("L"), np.float32) / np.float32(255)
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ConfigError(f"{path} is no picture that can be read ({error}).") from None
-
-
-def read_pair(first: Path, second: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Two slices of one place. Raises ConfigError where their sizes differ, so that they cannot be of one grid."""
-    a, b = read_slice(first), read_slice(second)
-    if a.shape != b.shape:
-        sizes = " and ".join(f"{picture.shape[1]} x {picture.shape[0]}" for picture in (a, b))
-        raise ConfigError(f"{first} and {second} are of different sizes ({sizes}), so they do not lie on one grid.")
-    return a, b
