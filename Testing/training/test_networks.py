@@ -171,6 +171,24 @@ def test_each_target_is_sharpened_as_much_as_is_said_for_it() -> None:
         ConditionalNet(check(ConditionalNetSettings, TINY_CONDITIONAL | {"sharpen": (1.0, 2.0)}, ""), 4, FLOORS)
 
 
+def test_nothing_is_drawn_in_the_empty_field_around_a_scan() -> None:
+    torch.manual_seed(0)
+    network = ConditionalNet(check(ConditionalNetSettings, TINY_CONDITIONAL, ""), 4, FLOORS).eval()
+    slab = torch.zeros(1, 4 * 5, 64, 64)
+    slab[:, 5:10, 24:40, 24:40] = 0.5
+    given = torch.eye(4)[1:2]
+    for target, floor in enumerate(FLOORS):
+        mean = network(slab, given, torch.eye(4)[target : target + 1])[:, :3]
+        around = torch.ones(64, 64, dtype=torch.bool)
+        around[16:48, 16:48] = False
+        assert (mean[..., around] == floor).all()
+        assert (mean[..., ~around] != floor).any()
+    noisy = slab + 0.02 * torch.rand(slab.shape)
+    assert (
+        network(noisy, given, torch.eye(4)[:1])[:, :3, :8] != FLOORS[0]
+    ).any()  # air that is not empty is left alone
+
+
 # --- local standardisation --------------------------------------------------------------------------------------------------
 
 
