@@ -37,13 +37,7 @@ NAMES = (*TURNS, "flow_refiner")
 PUBLISHED = {"falling": "linear", "warm_up": 0, "clip": None, "learning_rate": 2e-4, "log_steps": 1}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Small networks gain nothing from a second thread, and lose much where other work waits for the cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -27,14 +27,7 @@ from training.recipes.base import Recipe
 from training.schedule import LoopSettings, Progress, learning_rate, stage_at
 from training.trouble import memory_advice
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Small networks gain nothing from a second thread, and lose much where other work waits for the cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,6 @@ from training.parallel import ALL, Share
 ENDLESS = 2**40
 """Draws of a run: more than any run takes."""
 
-NO_PLACES: NDArray[np.integer] = np.zeros((0, 3), np.int32)
-
 
 class PoolSettings(Settings):
     """A folder of packed cases and how its sources are changed."""
@@ -33,12 +31,12 @@ class PoolSettings(Settings):
 
 
 class Drawn(NamedTuple):
-    """A case, how its sources are to be changed, its first and last slice with brain, and places with a lesion, (n, 3)."""
+    """A case, how its sources are to be changed, its first and last slice with brain; on request its `lesion_places`."""
 
     case: PackedCase
     augmentation: SourceAugmentation
     brain: tuple[int, int]
-    lesions: NDArray[np.integer] = NO_PLACES
+    lesions: Callable[[], NDArray[np.integer]]
 
 
 class Pools:
@@ -54,16 +52,24 @@ class Pools:
         self.names, self.settings = names, pools
         self.shares = np.array([shares[name] for name in names], float) / sum(shares[name] for name in names)
         self.cases = {name: _usable(name, pools[name].folder, directions) for name in names}
-        self._found: dict[tuple[str, int], tuple[tuple[int, int], NDArray[np.integer]]] = {}
+        # Found when first asked for: reading all cases would delay the first step.
+        self._brain: dict[tuple[str, int], tuple[int, int]] = {}
+        self._lesions: dict[tuple[str, int], NDArray[np.integer]] = {}
 
     def draw(self, rng: np.random.Generator) -> "Drawn":
         """A random case."""
         name = self.names[rng.choice(len(self.names), p=self.shares)]
         index = int(rng.integers(len(self.cases[name])))
         case = self.cases[name][index]
-        if (name, index) not in self._found:  # found when first asked for: reading all of them delays the first step
-            self._found[name, index] = brain_slices(case), lesion_places(case)
-        return Drawn(case, self.settings[name].augmentation, *self._found[name, index])
+        if (name, index) not in self._brain:
+            self._brain[name, index] = brain_slices(case)
+
+        def lesions() -> NDArray[np.integer]:
+            if (name, index) not in self._lesions:
+                self._lesions[name, index] = lesion_places(case)
+            return self._lesions[name, index]
+
+        return Drawn(case, self.settings[name].augmentation, self._brain[name, index], lesions)
 
 
 def _usable(name: str, folder: Path, directions: Needs) -> Sequence[PackedCase]:

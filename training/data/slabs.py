@@ -53,8 +53,8 @@ class Box:
 def draw_box(drawn: Drawn, settings: SlabSettings, rng: np.random.Generator) -> Box:
     """A random place; a case that is smaller than the crop stands in its middle, floor(half) before."""
     depth, *plane = drawn.case.shape
-    if settings.lesions and len(drawn.lesions) and rng.random() < settings.lesions:
-        z, *near = (int(place) for place in drawn.lesions[rng.integers(len(drawn.lesions))])
+    if settings.lesions and len(places := drawn.lesions()) and rng.random() < settings.lesions:
+        z, *near = (int(place) for place in places[rng.integers(len(places))])
         y, x = (_around(*where, rng) for where in zip(near, plane, settings.crop, strict=True))
         return Box(z, y, x, settings.crop)
     first, last = drawn.brain if rng.random() < settings.brain else (0, depth - 1)
