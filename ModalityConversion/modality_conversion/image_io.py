@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 _MAY_BE_TWO_FILES = (".nrrd", ".nhdr", ".mha", ".mhd")
 _LONGEST_HEADER = 1 << 20
+_MOST_FILES = 100_000
 _ELSEWHERE = "Free some space or choose another folder."
 _SHEARED = "sheared axes, which no scanner makes. Resample it onto a straight grid first."
 
@@ -141,17 +142,33 @@ def real_path(path: Path) -> Path:
 
 
 def scan_files(path: Path) -> tuple[Path, ...]:
-    """The files of a scan: its own, and that of its voxels where a NRRD or MetaImage header names one. Never raises."""
+    """The files of a scan: its own, and those of its voxels where a NRRD or MetaImage header names any. Never raises."""
     if suffix(path) not in _MAY_BE_TWO_FILES:
         return (path,)
     try:
         with path.open("rb") as file:
             header = file.read(_LONGEST_HEADER).split(b"\n\n")[0]  # an empty line ends the header of a NRRD
-        named = re.search(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", header, re.MULTILINE | re.IGNORECASE)
-        voxels = path.parent / os.fsdecode(named[1]) if named else path
-        return (path, voxels) if voxels != path and voxels.is_file() else (path,)
-    except (OSError, ValueError):
+        found = (path.parent / os.fsdecode(name) for name in _named_files(header))
+        return (path, *(voxels for voxels in found if voxels != path and voxels.is_file()))
+    except (OSError, ValueError, TypeError, OverflowError):
         return (path,)
+
+
+def _named_files(header: bytes) -> Sequence[bytes]:
+    """The files of voxels that a header names: one, a list, or a pattern such as `slice%03d.raw 1 176 1`.
+
+    Raises ValueError, TypeError or OverflowError where the pattern is none.
+    """
+    named = re.search(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", header, re.MULTILINE | re.IGNORECASE)
+    if not named:
+        return ()
+    first, *numbers = named[1].split()
+    if first.upper() == b"LIST":
+        return [line.strip() for line in header[named.end() :].splitlines() if line.strip()]
+    if b"%" in first and len(numbers) >= 2:
+        low, high, step = map(int, [*numbers[:2], *(numbers[2:3] or [b"1"])])
+        return [first % number for number in range(low, high + 1, step)[:_MOST_FILES]]
+    return (named[1],)
 
 
 def check_output_path(path: str | os.PathLike[str]) -> Path:

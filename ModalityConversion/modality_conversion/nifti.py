@@ -23,6 +23,7 @@ _FLOATS = {16: "f4", 64: "f8"}
 # Bytes a voxel, by datatype (nifti1.h).
 _BYTES = {2: 1, 4: 2, 8: 4, 16: 4, 32: 8, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8, 1792: 16, 2304: 4}
 _CHUNK = 1 << 20
+_PLACES = ("qform_code", "sform_code")
 
 
 def missing_voxels(path: Path) -> np.ndarray | None:
@@ -103,4 +104,16 @@ def with_missing(image: sitk.Image, missing: np.ndarray | None) -> sitk.Image:
         return image
     array = sitk.GetArrayFromImage(image)
     array[missing] = np.nan
-    return on_grid_of(image, array)
+    filled = on_grid_of(image, array)
+    for key in _PLACES:
+        if image.HasMetaDataKey(key):
+            filled.SetMetaData(key, image.GetMetaData(key))
+    return filled
+
+
+def place_unknown(image: sitk.Image) -> bool:
+    """Whether the image was read from a NIfTI file that does not say how it lies in space: no qform and no sform.
+
+    ITK then takes the array's axes as pointing left, back and up, and the first voxel as the origin.
+    """
+    return all(image.HasMetaDataKey(key) and image.GetMetaData(key) == "0" for key in _PLACES)

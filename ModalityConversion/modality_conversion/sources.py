@@ -12,6 +12,7 @@ from .errors import ConversionError
 from .grid import grid_differences, on_grid_of
 from .image_io import check_image
 from .modality import Modality
+from .nifti import place_unknown
 
 if TYPE_CHECKING:
     from .schema import ConversionSpec
@@ -34,6 +35,11 @@ def accept(
     accepted: dict[Modality, sitk.Image] = {}
     for modality, image in images.items():
         check_image(image, f"The {modality} scan")
+        if place_unknown(image):
+            warnings.append(
+                f"The header of the {modality} scan does not say how it lies in space (NIfTI without qform and sform). "
+                "Left and right may be exchanged: check them."
+            )
         accepted[modality] = _cleaned(image, modality, warnings)
         _check_range(accepted[modality], modality, spec)
     return _on_one_grid(accepted, warnings)

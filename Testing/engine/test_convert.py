@@ -500,6 +500,14 @@ def test_a_constant_scan_is_converted_and_that_is_said(copy: Bundle, scan: sitk.
     assert (voxels(result.image) == 3).all()
 
 
+def test_a_scan_whose_header_gives_no_place_is_converted_and_that_is_said(copy: Bundle, scan: sitk.Image) -> None:
+    scan = sitk.Image(scan)
+    for key in ("qform_code", "sform_code"):
+        scan.SetMetaData(key, "0")
+    result = convert({"T1": scan}, copy, target="T2")
+    assert "does not say how it lies in space" in result.report["warnings"][0]
+
+
 def test_values_beyond_single_precision_are_refused(copy: Bundle, scan: sitk.Image) -> None:
     refused("beyond 1e38", {"T1": sitk.Cast(scan, sitk.sitkFloat64) * 1e300 + 1e300}, copy)
 

@@ -26,6 +26,7 @@ from modality_conversion.image_io import (
     scan_hash,
     write_image,
 )
+from modality_conversion.nifti import place_unknown
 from volumes import geometry, noise
 
 GRID = sitk.Image([20, 21, 22], sitk.sitkFloat32)
@@ -147,6 +148,59 @@ def test_the_hash_of_a_scan_in_two_files_depends_on_both(tmp_path: Path, ending:
         sitk.WriteImage(noise(GRID, seed=seed), str(tmp_path / f"scan{ending}"))
         hashes.add(scan_hash(tmp_path / f"scan{ending}"))
     assert len(hashes) == 2
+
+
+@pytest.mark.parametrize(
+    ("ending", "named"),
+    [
+        (".mhd", "ElementDataFile = LIST\n{0}\n{1}\n"),
+        (".mhd", "ElementDataFile = slice%02d.raw 0 1 1\n"),
+        (".nhdr", "data file: LIST\n{0}\n{1}\n"),
+        (".nhdr", "data file: slice%02d.raw 0 1 1\n"),
+    ],
+)
+def test_the_hash_of_a_scan_in_many_files_depends_on_each(tmp_path: Path, ending: str, named: str) -> None:
+    slices = ["slice00.raw", "slice01.raw"]
+    common = {
+        ".mhd": "ObjectType = Image\nNDims = 3\nDimSize = 4 5 2\nElementType = MET_UCHAR\n",
+        ".nhdr": "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 5 2\nencoding: raw\n",
+    }[ending]
+    scan = tmp_path / f"scan{ending}"
+    scan.write_text(common + named.format(*slices), encoding="ascii")
+    hashes = set()
+    for content in ((0, 0), (1, 0), (0, 1)):
+        for name, value in zip(slices, content, strict=True):
+            (tmp_path / name).write_bytes(bytes([value]) * 20)
+        assert sitk.GetArrayFromImage(sitk.ReadImage(str(scan)))[:, 0, 0].tolist() == list(content)
+        hashes.add(scan_hash(scan))
+    assert len(hashes) == 3
+
+
+@pytest.mark.parametrize(
+    "named", ["%d%s.raw 0 1 1", "slice%d.raw one two", "slice%d.raw 0 9 0", "slice%c.raw 300 301 1"]
+)
+def test_a_pattern_that_names_no_files_is_hashed_as_it_stands(tmp_path: Path, named: str) -> None:
+    (tmp_path / "scan.mhd").write_text(f"ElementDataFile = {named}\n", encoding="ascii")
+    assert scan_hash(tmp_path / "scan.mhd") == hashlib.sha256((tmp_path / "scan.mhd").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("value", [1.0, np.nan])
+@pytest.mark.parametrize(("codes", "unknown"), [((0, 0), True), ((1, 0), False), ((0, 2), False)])
+def test_a_nifti_that_does_not_say_where_it_lies_is_told_apart(
+    tmp_path: Path, codes: tuple[int, int], unknown: bool, value: float
+) -> None:
+    image = noise(GRID)
+    image[1, 2, 3] = value
+    sitk.WriteImage(image, str(tmp_path / "scan.nii"))
+    content = bytearray((tmp_path / "scan.nii").read_bytes())
+    struct.pack_into("<2h", content, 252, *codes)
+    (tmp_path / "scan.nii").write_bytes(content)
+    assert place_unknown(read_image(tmp_path / "scan.nii")) is unknown
+
+
+def test_other_formats_say_where_they_lie(tmp_path: Path) -> None:
+    write_image(noise(GRID), tmp_path / "scan.nrrd")
+    assert not place_unknown(read_image(tmp_path / "scan.nrrd"))
 
 
 @pytest.mark.parametrize(
