@@ -383,7 +383,7 @@ def test_the_finders_gradient_in_mixed_precision_does_not_depend_on_what_lay_in_
 import torch
 from training.networks.tumor import Finder, FinderSettings
 torch.manual_seed(0)
-finder = Finder(FinderSettings(features=(4, 4, 4, 40, 48, 4)), 1)
+finder = Finder(FinderSettings(features=(8, 8, 8, 40, 48, 8)), 1)
 coarse, given, sums = torch.rand(2, 1, 64, 64, 64), torch.ones(2, 1), []
 for mixed in (False, True):
     finder.zero_grad()

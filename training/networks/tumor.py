@@ -19,6 +19,8 @@ NEVER = -40.0
 """A logit whose probability is 0 in float32, and is still a number in half precision."""
 _ACTIVATION = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
 _BATCH_NORM = ("batch", {"momentum": 0.03})
+# A batch holds few heads, each with other scans missing, so that its statistics say little of the next one.
+_GROUP_NORM = ("group", {"num_groups": 8})
 
 
 class FinderSettings(Settings):
@@ -41,6 +43,8 @@ class FinderSettings(Settings):
     def _halves(self) -> "FinderSettings":
         if any(side % 32 for side in self.size):
             raise ValueError("the sides of `size` must be multiples of 32")
+        if any(count % 8 for count in self.features):
+            raise ValueError("`features` must be multiples of 8")
         return self
 
 
@@ -89,7 +93,7 @@ class Finder(nn.Module):
             out_channels=1,
             features=settings.features,
             act=_ACTIVATION,
-            norm=_BATCH_NORM,
+            norm=_GROUP_NORM,
         )
         self.unet.down_4 = InFullPrecision(self.unet.down_4)
 
