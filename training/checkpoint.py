@@ -109,7 +109,7 @@ def averaged_network(recipe: Recipe, run: Path) -> tuple[nn.Module, dict[str, fl
     """The network with the averaged weights of the chosen epoch of a run, else of its last checkpoint; on the CPU, in
     evaluation mode. Beside it the `step` and `minutes` of these weights.
     """
-    path, saved = _chosen(run)
+    path, saved = chosen(run)
     network = recipe.network()
     try:
         network.load_state_dict(saved["average"])
@@ -124,7 +124,7 @@ def begin_with(network: nn.Module, run: Path) -> None:
     Where the new network has more inputs to a layer, those begin at zero; where it has a layer more, that stays as it is.
     Raises ConfigError where it has less than the other.
     """
-    path, saved = _chosen(run)
+    path, saved = chosen(run)
     state = network.state_dict()
     for name, given in saved["average"].items():
         own = state.get(name)
@@ -138,7 +138,11 @@ def begin_with(network: nn.Module, run: Path) -> None:
     network.load_state_dict(state)
 
 
-def _chosen(run: Path) -> tuple[Path, dict[str, Any]]:
+def chosen(run: Path) -> tuple[Path, dict[str, Any]]:
+    """The file of the chosen epoch of a run, else its last checkpoint, and what it holds: `average`, `step`, `seconds`.
+
+    Raises ConfigError where there is none.
+    """
     path = run / BEST if (run / BEST).is_file() else run / LAST
     if not path.is_file():
         raise ConfigError(f"There is no checkpoint {path}. Run `python -m training train` first.")

@@ -24,7 +24,7 @@ from training.journal import Journal
 from training.learner import NotFinite, make_learner
 from training.metrics import mean_rows
 from training.parallel import Share, join_batch_norms
-from training.recipes.base import Batch, Recipe
+from training.recipes.base import Batch, Inherits, Recipe
 from training.schedule import LoopSettings, Progress, learning_rate, stage_at
 from training.trouble import StopSignal, memory_advice, not_finite
 
@@ -92,6 +92,8 @@ class Run:
         saved, trouble = checkpoint.read_last(folder)
         if saved is None and settings.begin_with is not None:
             checkpoint.begin_with(self.bare, settings.begin_with)
+        elif saved is None and isinstance(recipe, Inherits) and recipe.inherits_from is not None:
+            recipe.inherit(self.bare, checkpoint.chosen(recipe.inherits_from)[1]["average"])
         self.average = MovingAverage(self.bare, recipe.network(), settings.average)
         self.average.network.to(self.fabric.device)
         self.progress = Progress()

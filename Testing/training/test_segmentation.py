@@ -41,6 +41,7 @@ from training.export.settings import ExportSettings
 from training.loop import train
 from training.networks.deeplab import AtrousPyramid, DeepLab, DeepLabSettings
 from training.networks.tumor import NEVER
+from training.parallel import Share
 from training.recipes import make_recipe
 from training.recipes.segmentation import SegmentationRecipe
 
@@ -94,6 +95,23 @@ def batch_of(recipe: SegmentationRecipe[Any], number: int = 0) -> Any:
 
 
 # --- what they see --------------------------------------------------------------------------------------------------------
+
+
+def test_only_some_items_of_a_batch_show_the_whole_head_and_they_are_the_first(heads: Path) -> None:
+    every, few = (small("2.5D", heads, boxes={"batch": 4, "workers": 0}, find_items=count) for count in (None, 2))
+    whole, part = batch_of(every), batch_of(few)
+    assert (len(whole["coarse"]), len(part["coarse"]), len(part["source"])) == (4, 2, 4)
+    torch.testing.assert_close(part["coarse"][0], whole["coarse"][0], rtol=0, atol=0)
+    network = few.network().train()
+    losses = few.loss(network, part)
+    losses["total"].backward()
+    assert torch.isfinite(losses["dice_loss_find"])
+
+
+def test_each_process_needs_a_whole_head(heads: Path) -> None:
+    recipe = small("2.5D", heads, boxes={"batch": 4, "workers": 0}, find_items=1)
+    with pytest.raises(ConfigError, match="each of the 2 processes needs at least one"):
+        recipe.batches({"simulated": 1.0}, 0, 0, Share(0, 2))
 
 
 def test_the_regions_of_a_tumor_lie_within_each_other() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from training.config import ConfigError, Settings
 from training.data.augment import SourceAugmentation
@@ -105,7 +105,8 @@ def lesion_places(case: PackedCase, most: int = 500) -> NDArray[np.integer]:
 class Draws(Dataset[dict[str, Tensor]]):
     """An endless, numbered series: item n is ruled by the seed and n alone, so that a resumed run goes on alike."""
 
-    def __init__(self, make: Callable[[np.random.Generator], dict[str, Tensor]], seed: int) -> None:
+    def __init__(self, make: Callable[..., dict[str, Tensor]], seed: int) -> None:
+        """`make`: from a random generator."""
         self.make, self.seed = make, seed
 
     def __len__(self) -> int:
@@ -130,8 +131,15 @@ def batches(draws: Draws, first: int, batch: int, workers: int, share: Share = A
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
+        collate_fn=_together,
     )
     return iter(loader)
+
+
+def _together(items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """One batch; of what only some items have, as many as have it."""
+    found: dict[str, Tensor] = {key: default_collate([item[key] for item in items if key in item]) for key in items[0]}
+    return found
 
 
 def held_out(draws: Draws, batch: int, count: int) -> list[dict[str, Tensor]]:

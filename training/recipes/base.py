@@ -7,6 +7,7 @@ one set of inputs for it. So neither the loop nor the export knows of any one re
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -108,6 +109,20 @@ class Stage(NamedTuple):
     declared: dict[str, Any]
     graph: nn.Module
     example: tuple[Tensor, ...]
+
+
+@runtime_checkable
+class Inherits(Protocol):
+    """A recipe whose network can begin with a part of another recipe's."""
+
+    @property
+    def inherits_from(self) -> Path | None:
+        """Folder of the run that it takes over from; None: all weights are random at first."""
+        ...
+
+    def inherit(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """Give a new network what it takes from the other's weights. Raises ConfigError where they do not fit."""
+        ...
 
 
 @runtime_checkable

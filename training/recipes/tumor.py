@@ -5,21 +5,27 @@ scans are given is drawn anew for each item (modality dropout). Both stages lear
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from modality_conversion.modality import Modality
+from training.config import ConfigError
 from training.data.coarse import Coarse
-from training.data.pools import Draws, Pools, PoolSettings
+from training.data.pools import Draws, Pools, PoolSettings, batches
 from training.data.structure_boxes import BoxMaker, Look
 from training.data.structures import TUMOR
 from training.data.subsets import Subsets
+from training.networks.conditional import Trunk
+from training.networks.inherit import TrunkOf, inherit_trunk
 from training.networks.tumor import Finder, FinderSettings, OutlineNetSettings, SlabOutline, Staged, VolumeOutline
 from training.networks.volume import VolumeNetSettings
+from training.parallel import ALL, Share
 from training.recipes.base import Batch, Stage
 from training.recipes.declared import head_like
 from training.recipes.outlines import TUMOR_LABELS, finder, grid, joint_inputs, labels, segmenting
@@ -59,6 +65,19 @@ class TumorSettings(SegmentationSettings):
 AnyTumor = TypeVar("AnyTumor", bound=TumorSettings)
 
 
+class _FewCoarse(Draws):
+    """Items of which only the first few of each batch hold what is seen at coarse resolution: it takes long to make."""
+
+    def __init__(self, draws: Draws, batch: int, few: int) -> None:
+        super().__init__(draws.make, draws.seed)
+        self.batch, self.few = batch, few
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        """See `Draws`."""
+        rng = np.random.default_rng([self.seed, number])
+        return self.make(rng, coarse=number % self.batch < self.few)
+
+
 class Tumor(SegmentationRecipe[AnyTumor]):
     """What both recipes share: the stage that finds, the scans, the labels."""
 
@@ -91,11 +110,20 @@ class Tumor(SegmentationRecipe[AnyTumor]):
         maker = BoxMaker(Pools(pools, shares, subsets), subsets, TUMOR, self.look, wanted.boxes, coarse)
         return Draws(maker, seed)
 
+    def batches(self, shares: Mapping[str, float], first: int, seed: int, share: Share = ALL) -> Iterator[Batch]:
+        """See `Recipe`."""
+        wanted, few = self.settings, self.settings.find_items
+        draws = self.draws(wanted.pools, shares, self.subsets(), seed)
+        if few is not None:
+            if few < share.world:
+                raise ConfigError(f"`find_items` is {few}; each of the {share.world} processes needs at least one.")
+            draws = _FewCoarse(draws, wanted.boxes.batch, few)
+        return batches(draws, first, wanted.boxes.batch, wanted.boxes.workers, share)
+
     def answers(self, network: nn.Module, batch: Batch) -> dict[str, Answer]:
         """See `SegmentationRecipe`."""
         given, look = batch["given"], self.look
-        few = self.settings.find_items if network.training else None
-        found, outlined = network(batch["coarse"][:few], self.laid_out(batch["source"]), given)
+        found, outlined = network(batch["coarse"], self.laid_out(batch["source"]), given)
         # Nobody can see what takes up agent where none was given.
         place = self._agent_place
         agent = torch.zeros_like(given[:, 0]) if place is None else given[:, place]
@@ -104,7 +132,7 @@ class Tumor(SegmentationRecipe[AnyTumor]):
         truth = truth * shown[:, :, None, None, None]
         return {
             "outline": Answer(_by_structure(outlined, look), truth, TUMOR.names),
-            "find": Answer(found, batch["coarse_truth"][:few], ("find",)),
+            "find": Answer(found, batch["coarse_truth"], ("find",)),
         }
 
     def laid_out(self, source: Tensor) -> Tensor:
@@ -148,6 +176,8 @@ class TumorSlabSettings(TumorSettings):
 
     network: OutlineNetSettings = OutlineNetSettings()
     """The network that outlines."""
+    trunk: TrunkOf | None = None
+    """A network that converts, with whose trunk this one begins. None: random weights."""
     crop: tuple[int, int] = (128, 128)
     """Height (back to front) and width (left to right) of what it sees while it learns, in voxels of 1 mm."""
 
@@ -172,6 +202,18 @@ class TumorSlab(Tumor[TumorSlabSettings]):
         wanted = self.settings
         outline = SlabOutline(wanted.network, len(wanted.sources), _NEEDS_AGENT, self._agent_place)
         return Staged(Finder(wanted.find, len(wanted.sources)), outline.to(memory_format=torch.channels_last))
+
+    @property
+    def inherits_from(self) -> Path | None:
+        """See `Inherits`."""
+        return self.settings.trunk.run if self.settings.trunk else None
+
+    def inherit(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """See `Inherits`: the trunk of the stage that outlines."""
+        wanted, trunk = self.settings.trunk, network.get_submodule("outline.trunk")
+        assert wanted is not None
+        assert isinstance(trunk, Trunk)
+        inherit_trunk(trunk, weights, wanted.places(self.settings.sources), len(wanted.sources))
 
     def laid_out(self, source: Tensor) -> Tensor:
         """See `Tumor`."""
