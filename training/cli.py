@@ -256,7 +256,9 @@ def main() -> None:
     if ENGINE.is_dir():
         sys.path.insert(0, str(ENGINE))
     from training.config import UserError
+    from training.open_files import allow_many_files
 
+    allow_many_files()
     try:
         app()
     except UserError as error:

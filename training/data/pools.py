@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from training.config import ConfigError, Settings
 from training.data.augment import SourceAugmentation
-from training.data.cases import PackedCase, complete_cases
+from training.data.cases import PackedCase, opened_cases
 from training.data.directions import Needs
 from training.data.regions import BRAIN_REGIONS, Region
 from training.parallel import ALL, Share
@@ -75,7 +75,7 @@ class Pools:
 def _usable(name: str, folder: Path, directions: Needs) -> Sequence[PackedCase]:
     if not folder.is_dir():
         raise ConfigError(f"The folder of the pool {name!r} is not there: {folder}. Make its cases first.")
-    cases = list(complete_cases(folder))
+    cases = opened_cases(folder)
     if not cases:
         raise ConfigError(
             f"The pool {name!r} has no cases in {folder}. Make them first: `python -m training simulate`."

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from modality_conversion.modality import Modality
 from training.config import ConfigError
-from training.data.cases import PackedCase, complete_cases
+from training.data.cases import PackedCase, opened_cases
 from training.data.directions import OneScan
 from training.data.pools import Drawn, Pools, PoolSettings
 from training.data.slabs import SlabSettings, draw_box
@@ -40,7 +40,7 @@ def _having(pools: Mapping[str, PoolSettings], shares: Mapping[str, float], moda
     kept: dict[str, float] = {}
     found: dict[str, int] = {}
     for name, share in shares.items():
-        cases = list(complete_cases(pools[name].folder)) if share > 0 and name in pools else []
+        cases = opened_cases(pools[name].folder) if share > 0 and name in pools else ()
         if share > 0 and not cases:
             return shares
         if any(modality in case.sources for case in cases):
