@@ -154,7 +154,7 @@ class _Recorder:
 
         backend.run = recorded  # type: ignore[method-assign]
         # Recording needs the plain loop, also where the volume would stay on a card.
-        backend.resident_loop = lambda *arguments: None  # type: ignore[method-assign]
+        backend.resident_loop = lambda task: None  # type: ignore[method-assign]
         return backend
 
     def replay(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import ops
-from .backends import Backend, tile_outputs
+from .backends import Backend, TileTask, tile_outputs
 from .channels import Channels
 from .errors import ConversionError, OutOfMemory
 from .feeds import Feed, TilePreparation
@@ -99,7 +99,7 @@ class TileLoop:
                 same = np.repeat(starts[:1], self.batch, axis=0)
                 constants = {f.name: f.batch(tiling, [], same, preparation) for f in feeds if not f.volumes}
                 loop = self.backend.resident_loop(
-                    tiling, feeds[image].name, padded[image][0], constants, full_weights, self.batch
+                    TileTask(tiling, feeds[image].name, padded[image][0], constants, full_weights, self.batch)
                 )
                 if loop is None:
                     return None

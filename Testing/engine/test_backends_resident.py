@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphs
-from modality_conversion.backends import Backend, ResidentLoop, tile_outputs
+from modality_conversion.backends import Backend, ResidentLoop, TileTask, tile_outputs
 from modality_conversion.backends.onnx import OnnxBackend
 from modality_conversion.backends.resident import OnnxResidentLoop
 from modality_conversion.errors import ConversionError, OutOfMemory
@@ -48,11 +48,12 @@ def open_loop(
     backend: Any, tiling: Tiling, padded: np.ndarray, weights: np.ndarray, batch: int, **constants: np.ndarray
 ) -> ResidentLoop:
     """The loop that `resident_loop` gives for a card only, on the backend's own device."""
+    task = TileTask(tiling, "image", padded, constants, weights, batch)
     if isinstance(backend, OnnxBackend):
-        return OnnxResidentLoop(backend, tiling, "image", padded, constants, weights, batch)
+        return OnnxResidentLoop(backend, task)
     from modality_conversion.backends.torchscript import TorchResidentLoop
 
-    return TorchResidentLoop(backend, tiling, "image", padded, constants, weights, batch)
+    return TorchResidentLoop(backend, task)
 
 
 def check(backend: Any, sampler: Sampler, batch: int, constants: Mapping[str, np.ndarray] | None = None) -> None:
@@ -142,7 +143,7 @@ def test_a_network_in_half_precision_is_blended_in_float32(tmp_path: Path) -> No
 def test_the_accumulator_is_added_to_in_place(tmp_path: Path) -> None:
     backend = OnnxBackend(graphs.identity(tmp_path / "m.onnx"), "cpu")
     (tiling,) = tilings(Sampler(), SHAPE)
-    loop = OnnxResidentLoop(backend, tiling, "image", tiling.pad(volume()), {}, np.ones(tiling.box_out), 2)
+    loop = OnnxResidentLoop(backend, TileTask(tiling, "image", tiling.pad(volume()), {}, np.ones(tiling.box_out), 2))
     loop.step(tiling.starts[:2])
     place = loop._accumulator.data_ptr()
     loop.step(tiling.starts[2:])
@@ -152,11 +153,11 @@ def test_the_accumulator_is_added_to_in_place(tmp_path: Path) -> None:
 def test_a_card_gets_the_loop_and_the_cpu_gains_nothing_by_it(tmp_path: Path) -> None:
     backend = OnnxBackend(graphs.identity(tmp_path / "m.onnx"), "cpu")
     (tiling,) = tilings(Sampler(), SHAPE)
-    arguments = (tiling, "image", tiling.pad(volume()), {}, np.ones(tiling.box_out, np.float32))
-    assert backend.resident_loop(*arguments) is None
+    task = TileTask(tiling, "image", tiling.pad(volume()), {}, np.ones(tiling.box_out, np.float32))
+    assert backend.resident_loop(task) is None
     backend.device = "cuda:0"
     with pytest.raises(ConversionError, match=r"cuda|CUDA"):  # no card here: the loop was begun
-        backend.resident_loop(*arguments)
+        backend.resident_loop(task)
 
 
 def test_an_output_that_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -246,9 +247,9 @@ def test_torchscript_on_a_card_gets_the_loop_and_on_the_cpu_gains_nothing(tmp_pa
     torch = pytest.importorskip("torch")
     backend = traced(tmp_path / "m.ts", torch.nn.Identity(), 1, 1, 11, 9)
     (tiling,) = tilings(Sampler(), SHAPE)
-    arguments = (tiling, "image", tiling.pad(volume()), {}, np.ones(tiling.box_out, np.float32))
-    assert backend.resident_loop(*arguments) is None
+    task = TileTask(tiling, "image", tiling.pad(volume()), {}, np.ones(tiling.box_out, np.float32))
+    assert backend.resident_loop(task) is None
     backend.device = "cuda:0"
     if not torch.cuda.is_available():
         with pytest.raises(ConversionError, match="cuda:0"):  # the loop was begun
-            backend.resident_loop(*arguments)
+            backend.resident_loop(task)

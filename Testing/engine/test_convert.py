@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import graphs
 from bundles import write_bundle
-from modality_conversion.backends import Backend, open_backend
+from modality_conversion.backends import Backend, TileTask, open_backend
 from modality_conversion.backends.onnx import OnnxBackend
 from modality_conversion.backends.resident import OnnxResidentLoop
 from modality_conversion.bundle import Bundle
@@ -608,7 +608,7 @@ class Cramped:
             raise OutOfMemory(f"{self.device} is full.")
         return self._backend.run(feeds)
 
-    def resident_loop(self, *arguments: object) -> None:
+    def resident_loop(self, task: TileTask) -> None:
         return None
 
 
@@ -630,11 +630,11 @@ class Resident(OnnxBackend):
     def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
         pytest.fail("the volume left the device")
 
-    def resident_loop(self, *arguments: object) -> OnnxResidentLoop:  # type: ignore[override]
+    def resident_loop(self, task: TileTask) -> OnnxResidentLoop:
         self.loops += 1
-        if arguments[-1] > self.room:  # type: ignore[operator]
+        if task.batch > self.room:
             raise OutOfMemory("the card is full.")
-        return OnnxResidentLoop(self, *arguments)  # type: ignore[arg-type]
+        return OnnxResidentLoop(self, task)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: s["kind"])

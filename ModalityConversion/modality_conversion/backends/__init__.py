@@ -27,6 +27,24 @@ class Tensor:
     dtype: str
 
 
+@dataclass(frozen=True)
+class TileTask:
+    """One volume to convert tile by tile."""
+
+    tiling: Tiling
+    image_input: str
+    """The network's input that takes the tiles."""
+    padded: np.ndarray
+    """The volume as `tiling.pad` gives it, float32."""
+    constants: Mapping[str, np.ndarray]
+    """The other inputs as they are fed for `batch` tiles."""
+    weights: np.ndarray
+    """Blending weights of one tile's output, shape `tiling.box_out`."""
+    batch: int = 1
+    """How many tiles the network always gets: longer steps are run in several calls, shorter ones filled up with their last
+    tile."""
+
+
 class ResidentLoop(Protocol):
     """A tile loop whose volume stays on the device from the first tile to the last blend.
 
@@ -56,21 +74,8 @@ class Backend(Protocol):
     def run(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
         """The network's first output, float32, for inputs by name."""
 
-    def resident_loop(
-        self,
-        tiling: Tiling,
-        image_input: str,
-        padded: np.ndarray,
-        constants: Mapping[str, np.ndarray],
-        weights: np.ndarray,
-        batch: int = 1,
-    ) -> ResidentLoop | None:
-        """A loop that keeps the volume on the device, or None where this device gains nothing by it.
-
-        `padded` is the volume as `tiling.pad` gives it, float32; `constants` the other inputs as they are fed for
-        `batch` tiles; `weights` the blending weights of one tile's output, shape `tiling.box_out`. The network always
-        gets `batch` tiles: longer steps are run in several calls, shorter ones filled up with their last tile.
-        """
+    def resident_loop(self, task: TileTask) -> ResidentLoop | None:
+        """A loop that keeps the volume on the device, or None where this device gains nothing by it."""
 
 
 def open_backend(path: Path, format: str, device: str) -> Backend:

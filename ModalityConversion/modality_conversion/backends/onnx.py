@@ -7,7 +7,7 @@ import functools
 import io
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ import numpy as np
 
 from .. import telemetry
 from ..errors import ConversionError, OutOfMemory
-from ..sampler import Tiling
-from . import ResidentLoop, Tensor, batch_of_graph, glue
+from . import ResidentLoop, Tensor, TileTask, batch_of_graph, glue
 from .failures import is_out_of_memory, one_line
 from .installation import not_in_this_build, reinstall, why_not_loaded
 from .processor import threads as default_threads
@@ -68,19 +67,11 @@ class OnnxBackend:
         except Exception as error:
             raise self._failure(error) from error
 
-    def resident_loop(
-        self,
-        tiling: Tiling,
-        image_input: str,
-        padded: np.ndarray,
-        constants: Mapping[str, np.ndarray],
-        weights: np.ndarray,
-        batch: int = 1,
-    ) -> ResidentLoop | None:
+    def resident_loop(self, task: TileTask) -> ResidentLoop | None:
         """A loop on the card for CUDA; None elsewhere, where the memory is the same or binding is not proved."""
         if not self.device.startswith("cuda"):
             return None
-        return OnnxResidentLoop(self, tiling, image_input, padded, constants, weights, self.fixed_batch or batch)
+        return OnnxResidentLoop(self, replace(task, batch=self.fixed_batch or task.batch))
 
     # What the resident loop is made of. Arrays on the device are onnxruntime's OrtValues.
 

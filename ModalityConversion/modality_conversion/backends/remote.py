@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConversionError, OutOfMemory, ServerLost
-from ..sampler import Tiling
-from . import ResidentLoop, Tensor, batch_of_graph
+from . import ResidentLoop, Tensor, TileTask, batch_of_graph
 from .address import Address, served_version
 from .failures import is_out_of_memory, one_line
 
@@ -87,15 +86,7 @@ class RemoteBackend:
         ]
         return np.concatenate(parts)
 
-    def resident_loop(
-        self,
-        tiling: Tiling,
-        image_input: str,
-        padded: np.ndarray,
-        constants: Mapping[str, np.ndarray],
-        weights: np.ndarray,
-        batch: int = 1,
-    ) -> ResidentLoop | None:
+    def resident_loop(self, task: TileTask) -> ResidentLoop | None:
         """None: the volume stays here, tiles go there."""
         return None
 

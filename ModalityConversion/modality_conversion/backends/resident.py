@@ -5,13 +5,12 @@ Between the two only the tiles' starts cross over, a few bytes a batch. `glue.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..sampler import Tiling, batches
-from . import glue, output_channels
+from ..sampler import batches
+from . import TileTask, glue, output_channels
 
 if TYPE_CHECKING:
     from .onnx import OnnxBackend
@@ -23,28 +22,20 @@ class OnnxResidentLoop:
     Proved against the plain loop on the CPU; it has not run on a CUDA card yet.
     """
 
-    def __init__(
-        self,
-        backend: OnnxBackend,
-        tiling: Tiling,
-        image_input: str,
-        padded: np.ndarray,
-        constants: Mapping[str, np.ndarray],
-        weights: np.ndarray,
-        batch: int,
-    ) -> None:
-        """Upload what every step needs; the arguments are those of `Backend.resident_loop`."""
-        self._backend, self._tiling, self._image_input, self._batch = backend, tiling, image_input, batch
+    def __init__(self, backend: OnnxBackend, task: TileTask) -> None:
+        """Upload what every step needs."""
+        self._backend, self._tiling, self._image_input, self._batch = backend, task.tiling, task.image_input, task.batch
+        tiling, padded = task.tiling, task.padded
         self._padded_shape = padded.shape
         # The axes of size 1 are those of the batch and, for patches, the channel.
         lead = (1, 1) if tiling.is_patch else (1,)
-        dtype = next(tensor.dtype for tensor in backend.inputs if tensor.name == image_input)
+        dtype = next(tensor.dtype for tensor in backend.inputs if tensor.name == task.image_input)
         self._starts_shape = (-1, *[1] * (len(lead) + 2))
         self._cut = backend.open_glue(glue.cut_graph(dtype, len(lead) + 3))
         self._volume = backend.upload(padded.astype(np.float32, copy=False).reshape(-1))
         self._offsets_in = backend.upload(_offsets(tiling.box_in, padded.shape).reshape(*lead, *tiling.box_in))
-        self._constants = {name: backend.upload(array) for name, array in constants.items()}
-        self._weights = backend.upload(np.ascontiguousarray(weights, dtype=np.float32).reshape(-1))
+        self._constants = {name: backend.upload(array) for name, array in task.constants.items()}
+        self._weights = backend.upload(np.ascontiguousarray(task.weights, dtype=np.float32).reshape(-1))
         self._blend: Any = None
         self._channels = 0
 

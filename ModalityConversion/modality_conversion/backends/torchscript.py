@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConversionError, OutOfMemory
-from ..sampler import Tiling, batches
-from . import ResidentLoop, Tensor, output_channels
+from ..sampler import batches
+from . import ResidentLoop, Tensor, TileTask, output_channels
 from .archive import check_archive
 from .failures import is_out_of_memory, one_line
 from .processor import threads
@@ -48,19 +48,11 @@ class TorchScriptBackend:
         except Exception as error:
             raise self.failure(error) from error
 
-    def resident_loop(
-        self,
-        tiling: Tiling,
-        image_input: str,
-        padded: np.ndarray,
-        constants: Mapping[str, np.ndarray],
-        weights: np.ndarray,
-        batch: int = 1,
-    ) -> ResidentLoop | None:
+    def resident_loop(self, task: TileTask) -> ResidentLoop | None:
         """A loop on the card for CUDA; None on the CPU, where the memory is the same."""
         if not self.device.startswith("cuda"):
             return None
-        return TorchResidentLoop(self, tiling, image_input, padded, constants, weights, batch)
+        return TorchResidentLoop(self, task)
 
     # What the resident loop is made of.
 
@@ -97,23 +89,14 @@ class TorchScriptBackend:
 class TorchResidentLoop:
     """`backends.ResidentLoop` with tensors: sliced, run and added on the device. It has not run on a CUDA card yet."""
 
-    def __init__(
-        self,
-        backend: TorchScriptBackend,
-        tiling: Tiling,
-        image_input: str,
-        padded: np.ndarray,
-        constants: Mapping[str, np.ndarray],
-        weights: np.ndarray,
-        batch: int,
-    ) -> None:
-        """Upload what every step needs; the arguments are those of `Backend.resident_loop`."""
-        self._backend, self._tiling, self._image_input, self._batch = backend, tiling, image_input, batch
+    def __init__(self, backend: TorchScriptBackend, task: TileTask) -> None:
+        """Upload what every step needs."""
+        self._backend, self._tiling, self._image_input, self._batch = backend, task.tiling, task.image_input, task.batch
         self._accumulator: Any = None
         try:
-            self._padded = backend.upload(padded.astype(np.float32, copy=False))
-            self._constants = {name: backend.upload(array) for name, array in constants.items()}
-            self._weights = backend.upload(weights.astype(np.float32, copy=False))
+            self._padded = backend.upload(task.padded.astype(np.float32, copy=False))
+            self._constants = {name: backend.upload(array) for name, array in task.constants.items()}
+            self._weights = backend.upload(task.weights.astype(np.float32, copy=False))
         except Exception as error:
             raise backend.failure(error) from error
 
