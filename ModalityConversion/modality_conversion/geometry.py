@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import ConversionError
-from .foreground import foreground
+from .foreground import foreground, robust_range
 from .resampling import new_length
 from .steps import Crop, GridMap, Pad, Reorient, Resample
 
@@ -35,6 +35,7 @@ def plan_grid(image: sitk.Image, array: np.ndarray, geometry: Geometry) -> tuple
     Raises ConversionError for a grid that no memory would hold.
     """
     steps: list[Reorient | Resample | Crop | Pad] = []
+    fill = padding(geometry, array)
     reorient = reorientation(image.GetDirection(), geometry.axcodes, geometry.array_order)
     spacing = tuple(image.GetSpacing()[2 - axis] for axis in reorient.order)
 
@@ -46,7 +47,7 @@ def plan_grid(image: sitk.Image, array: np.ndarray, geometry: Geometry) -> tuple
                 f"size {image.GetSize()} and voxel size {image.GetSpacing()} mm."
             )
         steps.append(step)
-        array = step.forward(array, geometry.pad_value)
+        array = step.forward(array, fill)
 
     take(reorient)
     if geometry.spacing is not None:
@@ -68,6 +69,11 @@ def plan_grid(image: sitk.Image, array: np.ndarray, geometry: Geometry) -> tuple
         take(Pad(array.shape, tuple(-(-n // m) * m for n, m in zip(array.shape, _multiples(geometry.pad_multiple)))))
     changing = tuple(step for step in steps if not _does_nothing(step))
     return GridMap(changing), array
+
+
+def padding(geometry: Geometry, array: np.ndarray) -> float:
+    """What a scan with these voxels is padded with."""
+    return robust_range(array)[0] if geometry.pad_value == "background" else geometry.pad_value
 
 
 def axis_codes(direction: Sequence[float]) -> str:

@@ -13,7 +13,7 @@ from . import ops
 from .bias_field import n4
 from .errors import ConversionError
 from .foreground import foreground
-from .geometry import plan_grid
+from .geometry import padding, plan_grid
 from .grid import on_grid_of
 from .modality import Modality
 from .steps import GridMap
@@ -92,7 +92,7 @@ def prepare(
     grid_context = ops.Context(grid_mask, source_range)
     volumes: dict[Modality, np.ndarray] = {}
     for name, native in natives.items():
-        moved = array if not volumes else grid_map.forward(native, spec.geometry.pad_value)
+        moved = array if not volumes else grid_map.forward(native, padding(spec.geometry, native))
         volumes[name] = ops.apply(spec.ops, "grid", moved, replace(grid_context, modality=name))
     return Prepared(first, inside, grid_map, volumes, grid_mask, occupied, source_range)
 
@@ -124,5 +124,5 @@ def _native(
         else:
             array = ops.apply([op], "native", array, context)
     if spec.mask.apply_to_input and context.mask is not None:
-        array = np.where(context.mask, array, array.dtype.type(spec.geometry.pad_value))
+        array = np.where(context.mask, array, array.dtype.type(padding(spec.geometry, array)))
     return array

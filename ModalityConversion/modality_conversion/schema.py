@@ -145,8 +145,8 @@ class Geometry(Section):
     """`{"max": n}`: each axis longer than n becomes n. A size: exactly that many voxels."""
     pad_to: Optional[SizeTriple] = None
     """Pad to this size, floor(half) before and the rest after; an axis that is larger is left."""
-    pad_value: float = 0.0
-    """Value of the padding."""
+    pad_value: Union[float, Literal["background"]] = 0.0
+    """Value of the padding. `background`: the 2nd percentile of the scan, its air, also where that is negative."""
     pad_multiple: Optional[Union[PositiveInt, SizeTriple]] = None
     """Pad each axis up to a multiple of this."""
     interpolation: Interpolation = "linear"

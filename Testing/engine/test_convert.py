@@ -494,6 +494,23 @@ def test_some_missing_voxels_become_background_and_that_is_said(copy: Bundle, sc
     assert np.isnan(array[0, 0, 0])  # the caller's own scan is as it was
 
 
+@pytest.mark.parametrize("moved_by", [-2000.0, 0.0, 700.0])
+def test_a_scan_is_padded_with_its_own_air_wherever_that_lies(tmp_path: Path, moved_by: float) -> None:
+    """The padding must not become the brightest or the darkest tissue of a scan whose air is not 0."""
+    ball = np.zeros((20, 21, 22))
+    ball[6:14, 6:15, 6:16] = 100 + np.arange(10)
+    image = sitk.GetImageFromArray(ball + moved_by)
+    bundle = identity_bundle(
+        tmp_path / "padded",
+        {"kind": "slice"},
+        geometry={"pad_multiple": 16, "pad_value": "background"},
+        ops=[{"op": "minmax", "stage": "grid", "scope": "all"}],
+        output={"channel": 0, "ops": [{"op": "linear", "scale": 1000}]},
+    )
+    result = convert({"T1": image}, bundle, target="T2")
+    np.testing.assert_allclose(voxels(result.image), 1000 * ball / 109, atol=1)
+
+
 def test_a_constant_scan_is_converted_and_that_is_said(copy: Bundle, scan: sitk.Image) -> None:
     result = convert({"T1": scan * 0 + 3}, copy, target="T2")
     assert "same value everywhere" in result.report["warnings"][0]

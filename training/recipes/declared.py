@@ -63,6 +63,11 @@ def before_padding(ops: list[dict[str, Any]], sources: Sequence[Modality]) -> li
     )
 
 
+def padded(multiple: list[int | None] | None) -> dict[str, Any]:
+    """The part of `geometry` that pads, with each scan's own air, which need not be 0."""
+    return {"pad_multiple": multiple, "pad_value": "background"} if multiple else {}
+
+
 def declaration(
     sources: Sequence[Modality],
     asked: Sequence[Modality],
@@ -81,7 +86,7 @@ def declaration(
     return {
         "sources": [{"modality": str(modality), "anatomy": "head"} for modality in sources],
         "targets": targets(asked),
-        "geometry": geometry | ({"pad_multiple": pad_multiple} if pad_multiple else {}),
+        "geometry": geometry | padded(pad_multiple),
         "ops": before_padding(declared_ops(sources), sources),
         "inputs": inputs,
         "sampler": sampler,

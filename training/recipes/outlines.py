@@ -6,7 +6,7 @@ from typing import Any
 from modality_conversion.modality import Modality
 from training.data.scale import declared_ops
 from training.networks.tumor import FinderSettings
-from training.recipes.declared import before_padding
+from training.recipes.declared import before_padding, padded
 
 _ABNORMAL = ("SCT", "49755003", "Morphologically Abnormal Structure")
 _ANATOMICAL = ("SCT", "123037004", "Anatomical Structure")
@@ -39,7 +39,7 @@ def grid(spacing: float, *, pad_multiple: list[int | None] | None = None) -> dic
     interpolation = "linear" if spacing <= 1 else "area"
     geometry: dict[str, Any] = {"axcodes": "RAS", "array_order": "kji", "spacing": [spacing] * 3}
     geometry |= {"interpolation": interpolation}
-    return geometry | ({"pad_multiple": pad_multiple} if pad_multiple else {})
+    return geometry | padded(pad_multiple)
 
 
 def joint_inputs(image: str, sources: Sequence[Modality]) -> list[dict[str, Any]]:
