@@ -25,7 +25,7 @@ READABLE = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 # Formats of two files (.mhd, .nhdr) cannot be replaced in one step, so they are read but not written.
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
 
-_MAY_BE_TWO_FILES = (".nrrd", ".nhdr", ".mha", ".mhd")
+_MAY_BE_SEVERAL_FILES = (".nrrd", ".nhdr", ".mha", ".mhd")
 _LONGEST_HEADER = 1 << 20
 _MOST_FILES = 100_000
 _ELSEWHERE = "Free some space or choose another folder."
@@ -51,6 +51,7 @@ def read_image(path: str | os.PathLike[str]) -> sitk.Image:
     if suffix(path) not in READABLE:
         raise ConversionError(f"{path} is not of a kind that can be read. Use one of {', '.join(READABLE)}.")
     check_name(path)
+    _check_pattern(path)
     missing = missing_voxels(path) if suffix(path) in (".nii", ".nii.gz") else None
     try:
         image = _read(path)
@@ -82,6 +83,23 @@ def check_name(path: Path) -> None:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
         raise ConversionError(f"{os.fsencode(path)!r} has letters that are no UTF-8. Rename it.") from None
+
+
+def _check_pattern(path: Path) -> None:
+    """Refuse a MetaImage whose slices are named by a pattern without three numbers: ITK guesses, or ends the whole process.
+
+    Raises ConversionError.
+    """
+    if suffix(path) not in (".mha", ".mhd"):
+        return
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        named = re.search(rb"^ElementDataFile\s*=\s*(\S*%.*?)\s*$", file.read(_LONGEST_HEADER), re.MULTILINE)
+        numbers = named[1].split()[1:] if named else [b"1"] * 3
+        if len(numbers) != 3 or not all(re.fullmatch(rb"-?\d+", number) for number in numbers) or int(numbers[2]) == 0:
+            raise ConversionError(
+                f"{path} names its slices by a pattern that lacks numbers. Write `ElementDataFile = PATTERN FIRST LAST STEP` "
+                "or give one file."
+            )
 
 
 def _why_unreadable(error: str) -> str:
@@ -126,7 +144,7 @@ def check_image(image: sitk.Image, name: str) -> None:
 
 
 def scan_hash(path: Path) -> str:
-    """SHA-256 of a scan's file, as hexadecimal digits; of header and voxels for a scan in two files."""
+    """SHA-256 of a scan's file, as hexadecimal digits; of header and voxels for a scan in several files."""
     files = scan_files(path)
     if len(files) == 1:
         return sha256_of(path)
@@ -143,21 +161,21 @@ def real_path(path: Path) -> Path:
 
 def scan_files(path: Path) -> tuple[Path, ...]:
     """The files of a scan: its own, and those of its voxels where a NRRD or MetaImage header names any. Never raises."""
-    if suffix(path) not in _MAY_BE_TWO_FILES:
+    if suffix(path) not in _MAY_BE_SEVERAL_FILES:
         return (path,)
     try:
         with path.open("rb") as file:
             header = file.read(_LONGEST_HEADER).split(b"\n\n")[0]  # an empty line ends the header of a NRRD
         found = (path.parent / os.fsdecode(name) for name in _named_files(header))
         return (path, *(voxels for voxels in found if voxels != path and voxels.is_file()))
-    except (OSError, ValueError, TypeError, OverflowError):
+    except (OSError, ValueError):
         return (path,)
 
 
 def _named_files(header: bytes) -> Sequence[bytes]:
     """The files of voxels that a header names: one, a list, or a pattern such as `slice%03d.raw 1 176 1`.
 
-    Raises ValueError, TypeError or OverflowError where the pattern is none.
+    Raises ValueError where its three numbers are none, or the last one is 0.
     """
     named = re.search(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", header, re.MULTILINE | re.IGNORECASE)
     if not named:
@@ -165,9 +183,9 @@ def _named_files(header: bytes) -> Sequence[bytes]:
     first, *numbers = named[1].split()
     if first.upper() == b"LIST":
         return [line.strip() for line in header[named.end() :].splitlines() if line.strip()]
-    if b"%" in first and len(numbers) >= 2:
-        low, high, step = map(int, [*numbers[:2], *(numbers[2:3] or [b"1"])])
-        return [first % number for number in range(low, high + 1, step)[:_MOST_FILES]]
+    if re.fullmatch(rb"[^%]*%0?\d{0,2}d[^%]*", first) and len(numbers) >= 3:
+        low, high, step = map(int, numbers[:3])
+        return [first % number for number in range(low, high + (1 if step > 0 else -1), step)[:_MOST_FILES]]
     return (named[1],)
 
 

@@ -38,7 +38,7 @@ def accept(
         if place_unknown(image):
             warnings.append(
                 f"The header of the {modality} scan does not say how it lies in space (NIfTI without qform and sform). "
-                "Left and right may be exchanged: check them."
+                "Its place is a guess, and left and right may be exchanged: check them."
             )
         accepted[modality] = _cleaned(image, modality, warnings)
         _check_range(accepted[modality], modality, spec)

@@ -157,6 +157,7 @@ def test_the_hash_of_a_scan_in_two_files_depends_on_both(tmp_path: Path, ending:
         (".mhd", "ElementDataFile = slice%02d.raw 0 1 1\n"),
         (".nhdr", "data file: LIST\n{0}\n{1}\n"),
         (".nhdr", "data file: slice%02d.raw 0 1 1\n"),
+        (".nhdr", "data file: slice%02d.raw 1 0 -1\n"),
     ],
 )
 def test_the_hash_of_a_scan_in_many_files_depends_on_each(tmp_path: Path, ending: str, named: str) -> None:
@@ -171,17 +172,26 @@ def test_the_hash_of_a_scan_in_many_files_depends_on_each(tmp_path: Path, ending
     for content in ((0, 0), (1, 0), (0, 1)):
         for name, value in zip(slices, content, strict=True):
             (tmp_path / name).write_bytes(bytes([value]) * 20)
-        assert sitk.GetArrayFromImage(sitk.ReadImage(str(scan)))[:, 0, 0].tolist() == list(content)
+        assert sorted(sitk.GetArrayFromImage(read_image(scan))[:, 0, 0].tolist()) == sorted(content)
         hashes.add(scan_hash(scan))
     assert len(hashes) == 3
 
 
 @pytest.mark.parametrize(
-    "named", ["%d%s.raw 0 1 1", "slice%d.raw one two", "slice%d.raw 0 9 0", "slice%c.raw 300 301 1"]
+    "named", ["%d%s.raw 0 1 1", "s%d.raw 1 2 three", "s%d.raw 0 9 0", "s%c.raw 300 301 1", "s%09999999d.raw 0 9 1"]
 )
 def test_a_pattern_that_names_no_files_is_hashed_as_it_stands(tmp_path: Path, named: str) -> None:
     (tmp_path / "scan.mhd").write_text(f"ElementDataFile = {named}\n", encoding="ascii")
     assert scan_hash(tmp_path / "scan.mhd") == hashlib.sha256((tmp_path / "scan.mhd").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("named", ["s%02d.raw", "s%02d.raw 1", "s%02d.raw 0 1", "s%02d.raw 0 1 0", "s%02d.raw 0 1 x"])
+def test_a_pattern_that_would_end_the_process_or_be_guessed_is_refused(tmp_path: Path, named: str) -> None:
+    header = "ObjectType = Image\nNDims = 3\nDimSize = 4 5 2\nElementType = MET_UCHAR\n"
+    (tmp_path / "scan.mhd").write_text(f"{header}ElementDataFile = {named}\n", encoding="ascii")
+    for number in range(3):
+        (tmp_path / f"s{number:02}.raw").write_bytes(bytes(20))
+    refused(tmp_path / "scan.mhd", "lacks numbers")
 
 
 @pytest.mark.parametrize("value", [1.0, np.nan])
