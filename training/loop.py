@@ -90,10 +90,8 @@ class Run:
         self.fabric.seed_everything(settings.seed, verbose=False)
         self.bare = recipe.network()
         saved, trouble = checkpoint.read_last(folder)
-        if saved is None and settings.begin_with is not None:
-            checkpoint.begin_with(self.bare, settings.begin_with)
-        elif saved is None and isinstance(recipe, Inherits) and recipe.inherits_from is not None:
-            recipe.inherit(self.bare, checkpoint.chosen(recipe.inherits_from)[1]["average"])
+        if saved is None:
+            self._begin()
         self.average = MovingAverage(self.bare, recipe.network(), settings.average)
         self.average.network.to(self.fabric.device)
         self.progress = Progress()
@@ -120,6 +118,17 @@ class Run:
             checkpoint.need_room(folder, 4 * weights)  # the network, its average, and the optimiser's two moments
             epochs.forget_after(folder, self.progress.step)
             self.journal = Journal(folder, self.progress.step)
+
+    def _begin(self) -> None:
+        """Give the new network what it does not learn anew: all of another run's weights, or what its recipe takes over."""
+        recipe, begin_with = self.recipe, self.settings.begin_with
+        inherited = recipe.inherits_from if isinstance(recipe, Inherits) else None
+        if begin_with is not None and inherited is not None:
+            raise ConfigError("`train.begin_with` and the recipe's `trunk` both say what to begin with. Leave out one.")
+        if begin_with is not None:
+            checkpoint.begin_with(self.bare, begin_with)
+        elif isinstance(recipe, Inherits) and inherited is not None:
+            recipe.inherit(self.bare, checkpoint.chosen(inherited)[1]["average"])
 
     def _take(self, saved: dict[str, Any]) -> None:
         self.bare.load_state_dict(saved["network"])

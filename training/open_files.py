@@ -1,4 +1,4 @@
-"""How many files may be open: each packed case keeps a dozen, more than many systems allow by default for a few cases."""
+"""How many files may be open: each packed case keeps a dozen, and many systems allow 1,024."""
 
 from contextlib import suppress
 

@@ -28,7 +28,7 @@ class LoopSettings(Settings):
     """Largest number of steps; the run ends at whichever comes first."""
     begin_with: Path | None = None
     """Folder of another run, whose chosen weights this one begins with; this network may be the wider one, see
-    `checkpoint.begin_with`. None: random weights."""
+    `checkpoint.begin_with`. None: random weights, or what the recipe takes over by itself (`trunk`)."""
     stages: tuple[StageSettings, ...]
     """Mixes of data, in order."""
     learning_rate: float = 1e-3

@@ -26,8 +26,8 @@ LIKE: dict[str, Any] = {"context": 5, "outputs": 3, "features": (16, 24, 32), "b
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def trunk(sources: int, targets: int, local: int, **different: Any) -> Trunk:
-    made = Trunk(TrunkSettings(**LIKE | different, local=local), sources, sources + targets).eval()
+def trunk(sources: int, targets: int, local: int = 0, **different: Any) -> Trunk:
+    made = Trunk(TrunkSettings(**LIKE | {"local": local} | different), sources, sources + targets).eval()
     for name, part in made.named_buffers():
         if name.endswith("running_mean"):
             nn.init.normal_(part, std=0.1)
@@ -60,11 +60,39 @@ def test_a_scan_that_the_other_never_saw_takes_after_the_one_that_is_named() -> 
         TrunkOf(run=Path("somewhere"), sources=THEIRS, instead={Modality.T1CE: Modality.PD})
 
 
-@pytest.mark.parametrize("different", [{"features": (16, 24, 40)}, {"blocks": (1, 2, 1)}, {"context": 7}])
+def test_the_mean_of_what_could_be_wanted_is_where_the_heir_begins() -> None:
+    torch.manual_seed(0)
+    theirs, own = trunk(4, 3), trunk(3, 0)
+    weights = {f"trunk.{name}": part for name, part in theirs.state_dict().items()}
+    inherit_trunk(own, weights, (1, 2, 3), 4)
+    name = "merge.0.linear"
+    said = weights[f"trunk.{name}.weight"]
+    torch.testing.assert_close(own.state_dict()[f"{name}.bias"], weights[f"trunk.{name}.bias"] + said[:, 4:].mean(1))
+    torch.testing.assert_close(own.state_dict()[f"{name}.weight"], said[:, 1:4])
+
+
+def test_a_trunk_that_is_not_told_what_is_wanted_is_taken_over_as_it_is() -> None:
+    theirs, own = trunk(4, 0), trunk(4, 0)
+    inherit_trunk(own, {f"trunk.{name}": part for name, part in theirs.state_dict().items()}, (0, 1, 2, 3), 4)
+    for name, part in theirs.state_dict().items():
+        torch.testing.assert_close(own.state_dict()[name], part)
+
+
+@pytest.mark.parametrize(
+    "different",
+    [{"features": (16, 24, 40)}, {"blocks": (1, 2, 1)}, {"blocks": (1, 0, 1)}, {"context": 7}, {"local": 40}],
+)
 def test_a_trunk_of_another_shape_is_refused(different: dict[str, Any]) -> None:
-    weights = {f"trunk.{name}": part for name, part in trunk(4, 3, 0).state_dict().items()}
+    weights = {f"trunk.{name}": part for name, part in trunk(4, 3).state_dict().items()}
     with pytest.raises(ConfigError, match=r"^trunk: .* must be its own"):
-        inherit_trunk(trunk(3, 0, 0, **different), weights, (1, 2, 3), 4)
+        inherit_trunk(trunk(3, 0, **different), weights, (1, 2, 3), 4)
+
+
+@pytest.mark.parametrize("sources", [3, 5])
+def test_a_wrong_number_of_sources_is_refused(sources: int) -> None:
+    weights = {f"trunk.{name}": part for name, part in trunk(4, 3).state_dict().items()}
+    with pytest.raises(ConfigError, match=f"takes 20 slices in all, and not 1 x {sources} x 5: `sources`"):
+        inherit_trunk(trunk(3, 0), weights, (0, 1, 2), sources)
 
 
 def test_a_run_that_outlines_begins_with_the_trunk_of_one_that_converts(tmp_path: Path) -> None:

@@ -108,10 +108,16 @@ def test_only_some_items_of_a_batch_show_the_whole_head_and_they_are_the_first(h
     assert torch.isfinite(losses["dice_loss_find"])
 
 
-def test_each_process_needs_a_whole_head(heads: Path) -> None:
+def test_each_process_gets_as_many_whole_heads(heads: Path) -> None:
     recipe = small("2.5D", heads, boxes={"batch": 4, "workers": 0}, find_items=1)
-    with pytest.raises(ConfigError, match="each of the 2 processes needs at least one"):
+    with pytest.raises(ConfigError, match="a multiple of the 2 processes"):
         recipe.batches({"simulated": 1.0}, 0, 0, Share(0, 2))
+    recipe = small("2.5D", heads, boxes={"batch": 4, "workers": 0}, find_items=2)
+    alone = batch_of(recipe)
+    for rank in (0, 1):
+        part = next(recipe.batches({"simulated": 1.0}, 0, 0, Share(rank, 2)))
+        torch.testing.assert_close(part["source"], alone["source"][rank::2], rtol=0, atol=0)
+        torch.testing.assert_close(part["coarse"], alone["coarse"][rank : rank + 1], rtol=0, atol=0)
 
 
 def test_the_regions_of_a_tumor_lie_within_each_other() -> None:

@@ -8,7 +8,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +119,15 @@ def complete_cases(folder: Path) -> Iterator[PackedCase]:
         yield read_case(mark.parent)
 
 
+_opened: dict[Path, tuple[dict[Path, int], tuple[PackedCase, ...]]] = {}
+
+
 def opened_cases(folder: Path) -> tuple[PackedCase, ...]:
-    """All complete cases below a folder, opened once however often they are asked for: each keeps a dozen files open."""
-    return _opened(tuple((mark, mark.stat().st_mtime_ns) for mark in sorted(folder.glob(f"*/{MARK}"))))
+    """All complete cases below a folder, opened once however often they are asked for: each keeps a dozen files open.
 
-
-@lru_cache(maxsize=8)
-def _opened(marks: tuple[tuple[Path, int], ...]) -> tuple[PackedCase, ...]:
-    return tuple(read_case(mark.parent) for mark, _ in marks)
+    They stay open as long as the process lives, or until the folder's cases have changed and are asked for again.
+    """
+    marks = {mark: mark.stat().st_mtime_ns for mark in sorted(folder.glob(f"*/{MARK}"))}
+    if folder not in _opened or _opened[folder][0] != marks:
+        _opened[folder] = marks, tuple(read_case(mark.parent) for mark in marks)
+    return _opened[folder][1]

@@ -137,8 +137,13 @@ def batches(draws: Draws, first: int, batch: int, workers: int, share: Share = A
 
 
 def _together(items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """One batch; of what only some items have, as many as have it."""
-    found: dict[str, Tensor] = {key: default_collate([item[key] for item in items if key in item]) for key in items[0]}
+    """One batch; of what only its first items have, as many as have it. Raises ValueError where a later one alone has it."""
+    found: dict[str, Tensor] = {}
+    for key in dict.fromkeys(key for item in items for key in item):
+        having = [item[key] for item in items if key in item]
+        if any(key not in item for item in items[: len(having)]):
+            raise ValueError(f"{key} is in some items of a batch, but not in its first ones.")
+        found[key] = default_collate(having)
     return found
 
 

@@ -1,8 +1,9 @@
 """The trunk of a network that converts, as the beginning of one that outlines.
 
-Both see the same scans, so what fluid, edges and lesions look like need not be learnt twice.
+Both see scans of the same kinds, so what fluid, edges and lesions look like need not be learnt twice.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from training.networks.conditional import Trunk
 
 
 class TrunkOf(Settings):
-    """A run whose trunk is taken over: that of the recipe `conditional`, of the same features, blocks, context and `local`."""
+    """A run whose trunk is taken over: one of the recipe `conditional` with the same features, blocks, context and `local`. Of
+    `local` only whether there is one can be seen, and is checked."""
 
     run: Path
     """Its folder."""
@@ -50,15 +52,19 @@ def inherit_trunk(trunk: Trunk, weights: Mapping[str, Tensor], places: Sequence[
     its place among the other's `sources`. The other was also told what is wanted; this one begins with the mean of all that can
     be. Raises ConfigError where the two are not alike.
     """
-    context, state = trunk.settings.context, trunk.state_dict()
+    settings, state = trunk.settings, trunk.state_dict()
+    if {name for name in weights if name.startswith("trunk.")} != {f"trunk.{name}" for name in state}:
+        raise ConfigError("trunk: the other network has other layers: `features` and `blocks` must be its own.")
+    scans = (2 if settings.local else 1, sources, settings.context)
     for name, own in state.items():
-        given = weights.get(f"trunk.{name}")
-        if given is None:
-            raise ConfigError(
-                f"trunk: the other network has no {name}; `features`, `blocks` and `local` must be its own."
-            )
-        if name == "stem.0.weight" and given.shape[1] % (sources * context) == 0:
-            given = given.unflatten(1, (-1, sources, context))[:, :, list(places)].flatten(1, 3)
+        given = weights[f"trunk.{name}"]
+        if name == "stem.0.weight":
+            if given.shape[1] != math.prod(scans):
+                raise ConfigError(
+                    f"trunk: the other network takes {given.shape[1]} slices in all, and not {' x '.join(map(str, scans))}: "
+                    "`sources`, `context` and `local` must be its own."
+                )
+            given = given.unflatten(1, scans)[:, :, list(places)].flatten(1, 3)
         elif name.endswith("linear.weight"):
             given = given[:, list(places)]
         elif name.endswith("linear.bias"):
@@ -66,8 +72,8 @@ def inherit_trunk(trunk: Trunk, weights: Mapping[str, Tensor], places: Sequence[
             given = given + (told.mean(1) if told.shape[1] else 0)
         if given.shape != own.shape:
             raise ConfigError(
-                f"trunk: {name} has the shape {tuple(given.shape)} there and {tuple(own.shape)} here; `features`, `context` "
-                "and `local` must be its own."
+                f"trunk: {name} has the shape {tuple(given.shape)} there and {tuple(own.shape)} here; `features` and "
+                "`sources` must be its own."
             )
         state[name] = torch.clone(given)
     trunk.load_state_dict(state)

@@ -53,7 +53,8 @@ class TumorSettings(SegmentationSettings):
     find: FinderSettings = FinderSettings()
     """The network that finds."""
     find_items: int | None = Field(None, gt=0)
-    """From so many items of a batch the network that finds learns; None: all. A head at 3 mm costs more than a slab."""
+    """From so many items of a batch, of all processes together, the network that finds learns; None: all. A head at 3 mm
+    costs more than a slab."""
 
     @model_validator(mode="after")
     def _once(self) -> "TumorSettings":
@@ -115,8 +116,8 @@ class Tumor(SegmentationRecipe[AnyTumor]):
         wanted, few = self.settings, self.settings.find_items
         draws = self.draws(wanted.pools, shares, self.subsets(), seed)
         if few is not None:
-            if few < share.world:
-                raise ConfigError(f"`find_items` is {few}; each of the {share.world} processes needs at least one.")
+            if few % share.world:
+                raise ConfigError(f"`find_items` is {few}; make it a multiple of the {share.world} processes.")
             draws = _FewCoarse(draws, wanted.boxes.batch, few)
         return batches(draws, first, wanted.boxes.batch, wanted.boxes.workers, share)
 
