@@ -14,7 +14,9 @@ from training.config import ConfigError, Settings, check, read_yaml
 from training.project import read_project
 from training.recipes import RECIPES
 
-SHIPPED = sorted((Path(training.__file__).parent / "configs").glob("*.yaml"))
+SHIPPED = [
+    path for path in sorted((Path(training.__file__).parent / "configs").rglob("*.yaml")) if path.stem != "split"
+]
 
 
 class Small(Settings):
