@@ -32,7 +32,7 @@ CONFIGS := training/configs
 weights: .venv/test.stamp
 	$(BIN)/python -m training simulate $(CONFIGS)/any_to_any.yaml
 	$(BIN)/python -m training qc $(CONFIGS)/any_to_any.yaml
-	for part in first second; do $(BIN)/python -m training train $(CONFIGS)/any_to_any_$$part.yaml || exit 1; done
+	for part in first second third; do $(BIN)/python -m training train $(CONFIGS)/any_to_any_$$part.yaml || exit 1; done
 	for verb in train export evaluate export calibrate; do $(BIN)/python -m training $$verb $(CONFIGS)/any_to_any.yaml || exit 1; done
 
 .venv/bin/python:

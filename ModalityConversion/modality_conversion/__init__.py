@@ -1,7 +1,7 @@
 """Convert one medical imaging modality into another, or segment it, on the input's own voxel grid.
 
 >>> from modality_conversion import Catalog, convert, read_image
->>> bundle = Catalog().get("t1-to-t2-slab")                       # doctest: +SKIP
+>>> bundle = Catalog().get("any-to-any-slab")                     # doctest: +SKIP
 >>> result = convert({"T1": read_image("t1.nii.gz")}, bundle, target="T2")   # doctest: +SKIP
 
 Every result is synthetic and not for diagnosis.

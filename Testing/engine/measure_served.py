@@ -45,7 +45,7 @@ def serve(repository: Path, told: Connection) -> None:
 def main() -> None:
     """Print one line of JSON."""
     size = tuple(map(int, (sys.argv[1:] or ["192x224x160"])[0].split("x")))
-    bundle = Catalog().get("t1-to-t2-slab")
+    bundle = Catalog().get("any-to-any-slab")
     with tempfile.TemporaryDirectory() as name:
         write_repository(bundle, Path(name))
         ours, theirs = multiprocessing.Pipe()

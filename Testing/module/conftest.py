@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,16 +30,33 @@ else:
     from bundles import write_bundle
 
 
+def unsure(folder: Path, **fields: object) -> Path:
+    """Write a model that returns its input and, as a second channel, what it takes for the logarithm of its variance."""
+    output = {
+        "channel": 0,
+        "ops": [{"op": "linear", "scale": 1000}],
+        "uncertainty": {"channel": 1, "kind": "log_variance"},
+    }
+    return write_bundle(
+        folder,
+        slow.twice,
+        id=folder.name,
+        ops=[{"op": "linear", "stage": "grid", "scale": 0.001}],
+        output=output,
+        **fields,
+    )
+
+
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty scene, fresh settings, no answers waiting, a temporary folder; of the bundled models only T1 to T2."""
+    """An empty scene, fresh settings, no answers waiting, a temporary folder; one bundled model, for T1 to T2."""
     from modality_conversion import catalog
     from ModalityConversionLib import models
 
     real, bundled = catalog.bundled_models_dir(), tmp_path / "bundled"
     bundled.mkdir()
-    for name in ("recogniser", "t1-to-t2-slab"):
-        (bundled / name).symlink_to(real / name, target_is_directory=True)
+    (bundled / "recogniser").symlink_to(real / "recogniser", target_is_directory=True)
+    unsure(bundled / "t1-to-t2-bundled", title="T1 to T2, bundled")
     for module in (catalog, models):
         monkeypatch.setattr(module, "bundled_models_dir", lambda: bundled)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
@@ -57,6 +75,14 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
+def any_to_any(scene: None, tmp_path: Path) -> None:
+    """The model that comes with the module, in place of the small one. To be asked for before `panel`."""
+    name = "any-to-any-slab"
+    shutil.rmtree(tmp_path / "bundled" / "t1-to-t2-bundled")
+    (tmp_path / "bundled" / name).symlink_to(TESTING.parent / "Resources" / "Models" / name, target_is_directory=True)
+
+
+@pytest.fixture
 def models_dir(scene: None, tmp_path: Path) -> Path:
     """The folder of the user's models, empty."""
     from ModalityConversionLib import settings
@@ -69,7 +95,7 @@ def models_dir(scene: None, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def copy_model(models_dir: Path) -> Path:
-    """A model that returns its input as a T2, with an uncertainty of its own."""
+    """A model that returns its input as a T2, and says nothing of how sure it is."""
     return write_bundle(models_dir / "t1-to-t2-copy")
 
 
@@ -89,17 +115,7 @@ def slow_model_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def uncertain_model(models_dir: Path) -> Path:
     """A model that returns its input and, as a second channel, what it takes for the logarithm of its variance."""
-    return write_bundle(
-        models_dir / "t1-to-t2-unsure",
-        slow.twice,
-        id="t1-to-t2-unsure",
-        ops=[{"op": "linear", "stage": "grid", "scale": 0.001}],
-        output={
-            "channel": 0,
-            "ops": [{"op": "linear", "scale": 1000}],
-            "uncertainty": {"channel": 1, "kind": "log_variance"},
-        },
-    )
+    return unsure(models_dir / "t1-to-t2-unsure")
 
 
 @pytest.fixture

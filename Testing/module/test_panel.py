@@ -70,15 +70,17 @@ def test_a_new_user_has_one_click_to_make(panel, copy_model):
     assert result.GetName() in panel.options.ui.messageLabel.text
 
 
-def test_the_bundled_model_converts_a_head(panel):
+def test_the_bundled_model_converts_a_head(any_to_any, panel):
     from ModalityConversionLib import models, self_test
 
     scan = self_test.phantom()
     panel.input.ui.inputSelector.setCurrentNode(scan)
+    choose(panel.input.ui.targetCombo, "T2")
     model = panel.input.model
     assert models.is_bundled(model)
+    assert model.id == "any-to-any-slab"
     click_convert(panel)
-    assert ends(panel, 90), panel.options.ui.stageLabel.text
+    assert ends(panel, 180), panel.options.ui.stageLabel.text
     assert panel.run.outcome is not None, panel.run.message
     values = slicer.util.arrayFromVolume(panel.run.outcome.volume)
     assert np.isfinite(values).all()

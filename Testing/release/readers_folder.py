@@ -53,7 +53,7 @@ def models(folder: Path) -> None:
     def twice(path: Path) -> Path:
         return graphs.linear(path, channels=((1.0, 0.0), (0.0, 2.0)))
 
-    write_bundle(folder / "t1-to-t2-slab", twice, **spread)
+    write_bundle(folder / "any-to-any-slab", twice, **spread)
     write_bundle(folder / "t1-to-ct-copy", twice, targets={"CT": CT}, **spread)
     write_bundle(
         folder / "t1-and-flair-to-t2",

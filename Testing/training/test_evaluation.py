@@ -474,12 +474,12 @@ def test_the_bundled_model_has_the_figures_of_its_card_on_a_person_nobody_traine
     source = {"layout": "mni", "folder": str(DATA / "ms_mni"), "modalities": ["T1", "T2"]}
     content = {"folder": tmp_path, "scans": [source], "directions": ["T1->T2"]}
     wanted = check(EvaluateSettings, content, "evaluate")
-    bundle = Bundle.load(ROOT / "Resources" / "Models" / "t1-to-t2-slab")
+    bundle = Bundle.load(ROOT / "Resources" / "Models" / "any-to-any-slab")
     figures = evaluate([bundle], scanned_cases(wanted.scans[0], read_split(), "test"), wanted)
     (row,) = figures["rows"]
     own = row["comparisons"]["slices"]
-    assert own["synthetic"]["as_is"]["psnr"] == pytest.approx(16.50, abs=0.05)
-    assert own["synthetic"]["fitted"]["ssim"] == pytest.approx(0.762, abs=0.005)
+    assert own["synthetic"]["as_is"]["psnr"] == pytest.approx(16.97, abs=0.05)
+    assert own["synthetic"]["fitted"]["ssim"] == pytest.approx(0.739, abs=0.005)
     assert own["base_lines"]["oracle"]["as_is"]["psnr"] == pytest.approx(16.9, abs=0.06)
     assert row["lesions"]["count"] >= 4
-    assert 0.4 < row["lesions"]["ratio"] < 0.8  # its card says: lesions come out too dark
+    assert 0.3 < row["lesions"]["ratio"] < 0.6  # its card says: about half of their contrast
