@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from modality_conversion import masks
 from modality_conversion.masks import head_otsu
 from modality_conversion.phantom import head_phantom
 from volumes import filled
@@ -48,3 +49,14 @@ def test_a_single_slice_has_a_mask_too() -> None:
 
 def test_in_a_constant_scan_everything_is_inside() -> None:
     assert sitk.GetArrayFromImage(head_otsu(sitk.Image([4, 5, 6], sitk.sitkInt16))).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.6, 0.75, 1.0])
+def test_holes_are_filled_as_itk_fills_them_slice_by_slice(axis: int, share: float) -> None:
+    mask = np.random.default_rng(int(100 * share) + axis).random((9, 10, 11)) < share
+    planes = np.ascontiguousarray(np.moveaxis(mask, axis, 0)).astype(np.uint8)
+    filled = [sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(plane))) for plane in planes]
+    np.testing.assert_array_equal(
+        masks._fill_slices(mask.astype(np.uint8), axis), np.moveaxis(np.stack(filled), 0, axis) != 0
+    )
