@@ -120,3 +120,11 @@ def test_a_run_that_outlines_begins_with_the_trunk_of_one_that_converts(tmp_path
     torch.testing.assert_close(stem[:, :5], old[:, 5:10], rtol=0, atol=1e-6)  # T1
     torch.testing.assert_close(stem[:, 5:10], old[:, 5:10], rtol=0, atol=1e-6)  # T1CE takes after it
     torch.testing.assert_close(stem[:, 15:20], old[:, 15:20], rtol=0, atol=1e-6)  # FLAIR
+
+
+def test_two_things_to_begin_with_are_refused(tmp_path: Path) -> None:
+    write_ill_heads(tmp_path / "ill", 1, modalities=(*THEIRS, Modality.T1CE))
+    trunk_of = {"run": str(tmp_path / "converting"), "sources": [str(source) for source in THEIRS]}
+    options = {"pools": {"simulated": {"folder": str(tmp_path / "ill")}}, "validation": None, "trunk": trunk_of}
+    with pytest.raises(ConfigError, match=r"`train\.begin_with` and the recipe's `trunk` both say"):
+        train(make_recipe("tumor_slab", options), small_loop(1, begin_with=tmp_path / "other"), tmp_path / "run")
