@@ -306,6 +306,20 @@ def test_the_command_says_what_the_image_shows_beside_what_its_name_says(tmp_pat
     assert found["spacing"] == [3, 3, 3]
 
 
+@pytest.mark.parametrize("placed", [True, False])
+def test_the_command_says_where_a_header_gives_no_place(placed: bool, tmp_path: Path, run: Runner) -> None:
+    path = tmp_path / "scan.nii"
+    sitk.WriteImage(heads.head("T2"), str(path))
+    if not placed:
+        content = bytearray(path.read_bytes())
+        content[252:256] = bytes(4)  # qform_code and sform_code
+        path.write_bytes(content)
+    lines = run("recognise", path).lines
+    assert any("does not say how the scan lies" in line for line in lines) != placed
+    assert any("as its header says" in line for line in lines) == placed
+    assert json.loads(run("recognise", path, "--json").out)["placed"] is placed
+
+
 def test_the_command_refuses_what_is_no_scan_in_one_line(tmp_path: Path, run: Runner) -> None:
     failed(run("recognise", tmp_path / "none.nii.gz"), 1, "does not exist")
     broken = tmp_path / "broken.nii.gz"
