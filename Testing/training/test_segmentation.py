@@ -40,7 +40,7 @@ from training.export.figures import quality, read_figures
 from training.export.settings import ExportSettings
 from training.loop import train
 from training.networks.deeplab import AtrousPyramid, DeepLab, DeepLabSettings
-from training.networks.tumor import NEVER
+from training.networks.tumor import NEVER, Staged
 from training.parallel import Share
 from training.recipes import make_recipe
 from training.recipes.segmentation import SegmentationRecipe
@@ -106,6 +106,39 @@ def test_only_some_items_of_a_batch_show_the_whole_head_and_they_are_the_first(h
     losses = few.loss(network, part)
     losses["total"].backward()
     assert torch.isfinite(losses["dice_loss_find"])
+
+
+def test_the_network_that_finds_can_learn_alone(heads: Path) -> None:
+    recipe = small("2.5D", heads, learns="find")
+    batch = batch_of(recipe)
+    assert "source" not in batch
+    network = recipe.network().train()
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    optimizer = torch.optim.SGD([weight for weight in network.parameters() if weight.requires_grad], 0.1)
+    losses = recipe.loss(network, batch)
+    losses["total"].backward()
+    optimizer.step()
+    assert not any("outline" in name for name in losses)
+    changed = {name for name, weight in network.state_dict().items() if not torch.equal(weight, before[name])}
+    assert changed
+    assert all(name.startswith("find.") for name in changed)
+    # Held-out batches are whole, so that the figures of both stay comparable.
+    assert {"dice_loss_outline", "dice_loss_find"} <= set(recipe.validate(network.eval()))
+
+
+def test_at_first_next_to_nothing_is_found_and_a_missed_voxel_can_count_for_more(heads: Path) -> None:
+    recipe = small("2.5D", heads)
+    network = recipe.network().eval()
+    with torch.no_grad():
+        find = recipe.answers(network, batch_of(recipe))["find"]
+    assert 0.001 < float(find.logits.sigmoid().mean()) < 0.1
+    plain, wary = (
+        float(small("2.5D", heads, loss={"find_positive": weight}).loss(network, batch_of(recipe))["entropy_find"])
+        for weight in (1, 5)
+    )
+    log = torch.nn.functional.logsigmoid(find.logits)
+    missed = -(find.truth * log).mean()
+    assert wary - plain == pytest.approx(4 * float(missed), rel=1e-3)
 
 
 def test_each_process_gets_as_many_whole_heads(heads: Path) -> None:
@@ -304,6 +337,8 @@ def exported(name: str, heads: Path, folder: Path) -> tuple[Bundle, Segmentation
         if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)):
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 2)
+    if isinstance(network, Staged):  # it would begin with finding nothing
+        network.get_parameter("find.unet.final_conv.bias").data.zero_()
     write_bundle(Model(recipe, network.eval(), ABOUT), export_settings(folder), {})
     return Bundle.load(folder), recipe, network
 

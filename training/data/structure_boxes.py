@@ -67,11 +67,11 @@ class BoxMaker:
         self.coarse = coarse
         self._on: dict[int, NDArray[np.int32]] = {}
 
-    def __call__(self, rng: np.random.Generator, *, coarse: bool = True) -> dict[str, Tensor]:
-        """A random item; without what is seen at coarse resolution where that is not wanted."""
+    def __call__(self, rng: np.random.Generator, *, coarse: bool = True, box: bool = True) -> dict[str, Tensor]:
+        """A random item; without what is seen at coarse resolution, or without the box, where that is not wanted."""
         drawn = self.pools.draw(rng)
         given = self.subsets.draw(drawn.case, rng)
-        arrays = self._box(drawn, given, rng)
+        arrays = self._box(drawn, given, rng) if box else {}
         if coarse and self.coarse is not None:
             arrays |= self._whole(drawn, given, rng)
         if rng.random() < 0.5:  # heads are nearly alike left and right

@@ -17,6 +17,9 @@ from training.networks.volume import VolumeNetSettings
 
 NEVER = -40.0
 """A logit whose probability is 0 in float32, and is still a number in half precision."""
+_RARE = -4.6
+"""The logit of one in a hundred, where a network that finds begins (Lin et al., Focal loss for dense object detection, ICCV
+2017, section 4.1)."""
 _ACTIVATION = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
 _BATCH_NORM = ("batch", {"momentum": 0.03})
 # A batch holds few heads, each with other scans missing, so that its statistics say little of the next one.
@@ -95,6 +98,8 @@ class Finder(nn.Module):
             act=_ACTIVATION,
             norm=_GROUP_NORM,
         )
+        # A tumor is few of a head's voxels; without this the first hundreds of steps learn nothing else.
+        nn.init.constant_(self.unet.final_conv.bias, _RARE)
         self.unet.down_4 = InFullPrecision(self.unet.down_4)
 
     def forward(self, coarse: Tensor, given: Tensor) -> Tensor:
@@ -175,9 +180,9 @@ class Staged(nn.Module):
         super().__init__()
         self.find, self.outline = find, outline
 
-    def forward(self, coarse: Tensor, source: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of what is found in the first items, as many as `coarse` has, and of what is outlined in all."""
-        return self.find(coarse, given[: len(coarse)]), self.outline(source, given)
+    def forward(self, coarse: Tensor, source: Tensor | None, given: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits of what is found in the first items, as many as `coarse` has, and of what is outlined in all, if asked."""
+        return self.find(coarse, given[: len(coarse)]), None if source is None else self.outline(source, given)
 
 
 def _with_code(volume: Tensor, given: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ class SegmentationLossSettings(Settings):
     """Weight of the binary cross-entropy."""
     find: float = Field(1.0, ge=0)
     """Weight of both for the stage that finds, where there is one; the stage that outlines has 1."""
+    find_positive: float = Field(1.0, gt=0)
+    """Weight, in the cross-entropy of the stage that finds, of the voxels of a tumor: one missed there is never outlined."""
 
 
 class SegmentationSettings(Settings):
@@ -124,9 +126,9 @@ class SegmentationRecipe(ABC, Generic[AnySegmentation]):
         parts: dict[str, Tensor] = {}
         total = torch.zeros(())
         for stage, answer in answers.items():
-            dice, entropy = _dice_loss(answer), functional.binary_cross_entropy_with_logits(answer.logits, answer.truth)
+            weight, positive = (wanted.find, wanted.find_positive) if stage == "find" else (1.0, 1.0)
+            dice, entropy = _dice_loss(answer), _entropy(answer, positive)
             parts |= {f"dice_loss_{stage}": dice, f"entropy_{stage}": entropy}
-            weight = wanted.find if stage == "find" else 1.0
             total = total.to(dice.device) + weight * (wanted.dice * dice + wanted.cross_entropy * entropy)
         return parts | {"total": total}
 
@@ -201,6 +203,11 @@ def subset_name(scans: tuple[Modality, ...]) -> str:
 def _dice_loss(answer: Answer) -> Tensor:
     found: Tensor = DiceLoss(sigmoid=True, batch=True)(answer.logits, answer.truth)
     return found
+
+
+def _entropy(answer: Answer, positive: float) -> Tensor:
+    weight = None if positive == 1 else torch.as_tensor(positive, device=answer.logits.device)
+    return functional.binary_cross_entropy_with_logits(answer.logits, answer.truth, pos_weight=weight)
 
 
 def _counts(answer: Answer) -> NDArray[np.float64]:

@@ -5,9 +5,9 @@ scans are given is drawn anew for each item (modality dropout). Both stages lear
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -55,6 +55,8 @@ class TumorSettings(SegmentationSettings):
     find_items: int | None = Field(None, gt=0)
     """From so many items of a batch, of all processes together, the network that finds learns; None: all. A head at 3 mm
     costs more than a slab."""
+    learns: Literal["both", "find"] = "both"
+    """`find`: only the network that finds learns; the other one stays as it began (`train.begin_with`)."""
 
     @model_validator(mode="after")
     def _once(self) -> "TumorSettings":
@@ -77,6 +79,16 @@ class _FewCoarse(Draws):
         """See `Draws`."""
         rng = np.random.default_rng([self.seed, number])
         return self.make(rng, coarse=number % self.batch < self.few)
+
+
+class _OnlyCoarse:
+    """Makes items that hold nothing but what is seen at coarse resolution."""
+
+    def __init__(self, make: Callable[..., dict[str, Tensor]]) -> None:
+        self.make = make
+
+    def __call__(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        return self.make(rng, box=False)
 
 
 class Tumor(SegmentationRecipe[AnyTumor]):
@@ -115,7 +127,9 @@ class Tumor(SegmentationRecipe[AnyTumor]):
         """See `Recipe`."""
         wanted, few = self.settings, self.settings.find_items
         draws = self.draws(wanted.pools, shares, self.subsets(), seed)
-        if few is not None:
+        if wanted.learns == "find":
+            draws = Draws(_OnlyCoarse(draws.make), seed)
+        elif few is not None:
             if few % share.world:
                 raise ConfigError(f"`find_items` is {few}; make it a multiple of the {share.world} processes.")
             draws = _FewCoarse(draws, wanted.boxes.batch, few)
@@ -124,17 +138,24 @@ class Tumor(SegmentationRecipe[AnyTumor]):
     def answers(self, network: nn.Module, batch: Batch) -> dict[str, Answer]:
         """See `SegmentationRecipe`."""
         given, look = batch["given"], self.look
-        found, outlined = network(batch["coarse"], self.laid_out(batch["source"]), given)
+        source = batch.get("source")
+        found, outlined = network(batch["coarse"], None if source is None else self.laid_out(source), given)
+        find = Answer(found, batch["coarse_truth"], ("find",))
+        if outlined is None:
+            return {"find": find}
         # Nobody can see what takes up agent where none was given.
         place = self._agent_place
         agent = torch.zeros_like(given[:, 0]) if place is None else given[:, place]
         truth = _by_structure(batch["truth"], look)
         shown = torch.stack([agent if needs else torch.ones_like(agent) for needs in _NEEDS_AGENT], 1)
         truth = truth * shown[:, :, None, None, None]
-        return {
-            "outline": Answer(_by_structure(outlined, look), truth, TUMOR.names),
-            "find": Answer(found, batch["coarse_truth"], ("find",)),
-        }
+        return {"outline": Answer(_by_structure(outlined, look), truth, TUMOR.names), "find": find}
+
+    def staged(self, outline: nn.Module) -> Staged:
+        """Both networks; what does not learn takes no gradients."""
+        wanted = self.settings
+        outline.requires_grad_(wanted.learns == "both")
+        return Staged(Finder(wanted.find, len(wanted.sources)), outline)
 
     def laid_out(self, source: Tensor) -> Tensor:
         """The batch in the memory layout that is the fastest."""
@@ -202,7 +223,7 @@ class TumorSlab(Tumor[TumorSlabSettings]):
         """A new network; channels last is the faster layout on CPUs with bfloat16."""
         wanted = self.settings
         outline = SlabOutline(wanted.network, len(wanted.sources), _NEEDS_AGENT, self._agent_place)
-        return Staged(Finder(wanted.find, len(wanted.sources)), outline.to(memory_format=torch.channels_last))
+        return self.staged(outline.to(memory_format=torch.channels_last))
 
     @property
     def inherits_from(self) -> Path | None:
@@ -259,7 +280,7 @@ class TumorVolume(Tumor[TumorVolumeSettings]):
         """A new network."""
         wanted = self.settings
         outline = VolumeOutline(wanted.network, len(wanted.sources), _NEEDS_AGENT, self._agent_place)
-        return Staged(Finder(wanted.find, len(wanted.sources)), outline)
+        return self.staged(outline)
 
     def seen(self, batch: Batch) -> Tensor:
         """See `SegmentationRecipe`."""
