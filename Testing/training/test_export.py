@@ -383,3 +383,10 @@ def test_export_evaluate_and_export_again_is_a_bundle_with_figures(tmp_path: Pat
         assert told == {("T1", "T2", "1 simulated head"), (None, "T2", "1 simulated head, from CT+T1")}
         assert "after 7 steps" in bundle.card
         assert check(bundle.path, run=True) == []
+
+
+def test_differences_count_as_shares_of_what_is_larger_than_one() -> None:
+    from training.export.graph import difference
+
+    assert difference(np.array([0.5002, -0.9]), np.array([0.5, -0.9])) == pytest.approx(2e-4)
+    assert difference(np.array([0.5002, -20.0]), np.array([0.5, -20.0])) == pytest.approx(1e-5)

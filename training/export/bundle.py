@@ -28,6 +28,7 @@ from training.export.graph import (
     alternatives,
     as_feeds,
     compare_files,
+    difference,
     run_onnx,
     write_onnx,
     write_torchscript,
@@ -256,7 +257,7 @@ def _check_torchscript(archive: Path, feeds: dict[str, np.ndarray], output: np.n
         found = open_backend(archive, "torchscript", "cpu").run(feeds)
     except ConversionError as error:
         raise ExportError(f"The engine does not take the TorchScript file: {error}") from error
-    worst = float(np.abs(found - output).max())
+    worst = difference(found, output)
     if not worst < TOLERANCE:
         raise ExportError(f"In the engine, TorchScript and ONNX differ by {worst:.2g}; allowed are {TOLERANCE:g}.")
 
