@@ -31,13 +31,13 @@ class Discriminant:
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
     """Weights (outputs, inputs) and offsets of each layer; rectified between layers, softmax at the end."""
     threshold: dict[str, float]
-    """Least peak probability of a place to look at, `lost` and `added`."""
+    """Least probability from which something is said; of voxels the peak of a place to look at, `lost` and `added`."""
     about: dict[str, object]
     """How it was fitted and what it was measured to find."""
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Probabilities of `CLASSES`, float32 (voxels, 5), of features (voxels, n)."""
-        result = np.empty((len(features), len(CLASSES)), np.float32)
+        """Probabilities of the classes, `CLASSES` of voxels, float32 (rows, classes), of features (rows, n)."""
+        result = np.empty((len(features), len(self.layers[-1][1])), np.float32)
         for start in range(0, len(features), _ROWS):
             rows = features[start : start + _ROWS]
             for number, (weights, offsets) in enumerate(self.layers):
@@ -52,7 +52,12 @@ class Discriminant:
 @cache
 def discriminant() -> Discriminant:
     """The one that comes with the program."""
-    content = json.loads(WEIGHTS.read_text(encoding="utf-8"))
+    return read(WEIGHTS)
+
+
+def read(path: Path) -> Discriminant:
+    """The numbers in a file."""
+    content = json.loads(path.read_text(encoding="utf-8"))
     layers = tuple(
         (np.array(layer["weights"], np.float32), np.array(layer["offsets"], np.float32)) for layer in content["layers"]
     )

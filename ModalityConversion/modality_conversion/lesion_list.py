@@ -86,6 +86,9 @@ class Lesion:
     contrast_ratio: float | None
     """Contrast on the synthetic over that on the real scan, each as a share of its surroundings (CT: in HU). Only between
     scans of one modality does 1 mean unchanged; None where the real scan shows none."""
+    chance_of_loss: float | None = None
+    """How likely the judge of outlined lesions finds it that the synthetic scan does not show it; None where it was not
+    asked."""
 
     def as_dict(self, number: int) -> dict[str, Any]:
         """For JSON."""
@@ -100,6 +103,7 @@ class Lesion:
             "contrast_real": self.real.as_dict() if self.real else None,
             "contrast_synthetic": self.synthetic.as_dict() if self.synthetic else None,
             "contrast_ratio": self.contrast_ratio,
+            "chance_of_loss": None if self.chance_of_loss is None else round(self.chance_of_loss, 4),
         }
 
 

@@ -20,6 +20,7 @@ from .grid import on_grid_of
 from .lesion_contrast import SHELL_MM, WIDE_MM, contrast, contrast_ratio, extent, least_difference, shell
 from .lesion_features import SOURCES, head_zone
 from .lesion_finder import Finding, discriminant, find
+from .lesion_judge import chances_of_loss, judge, knows
 from .lesion_list import VERDICTS, Contrast, Lesion, Limits, Verdict, in_order
 from .lesion_match import Part, matched, middle, parts
 from .modality import Modality
@@ -235,6 +236,15 @@ class _Pair:
         )
         return first, second
 
+    def chances_of_loss(self, lesions: Sequence[Part], mask: np.ndarray) -> list[float | None]:
+        """For each lesion outlined on the real scan the probability that the synthetic one does not show it; None where
+        that is not known.
+        """
+        if not knows(self.kinds):
+            return [None] * len(lesions)
+        scans = sitk.GetArrayViewFromImage(self.real), sitk.GetArrayViewFromImage(self.synthetic)
+        return chances_of_loss(scans, self.kinds, self.least, lesions, mask, self.brain, self.spacing)
+
     def lesion(
         self,
         part: Part,
@@ -314,7 +324,7 @@ def _of_given(pair: _Pair, first: np.ndarray, found: Finding | None) -> tuple[li
     """Lesions outlined on the real scan: is there something at the same place on the synthetic one?"""
     large, smaller = pair.parts(first)
     lesions = []
-    for part in large:
+    for part, chance in zip(large, pair.chances_of_loss(large, first)):
         both = pair.contrasts(part, first)
         real, synthetic = both
         if real is None or synthetic is None:
@@ -328,14 +338,31 @@ def _of_given(pair: _Pair, first: np.ndarray, found: Finding | None) -> tuple[li
         elif not synthetic.shows and _reaches_further(pair, part, first):
             reason = "on the synthetic scan it runs into its surroundings: it has grown, or they are drawn like it"
             lesions.append(pair.lesion(part, "changed", reason, both))
+        elif chance is not None:
+            verdict, reason = _judged(chance, synthetic)
+            entry = pair.lesion(part, verdict, reason, both, 0.0 if verdict == "lost" else None)
+            lesions.append(replace(entry, chance_of_loss=chance))
         elif not synthetic.shows:
             reason = "the synthetic scan hardly differs from its surroundings there"
             lesions.append(pair.lesion(part, "lost", reason, both, 0.0))
         else:
             lesions.append(_still_there(pair, part, both, real, synthetic))
-    lesions = _unlike_the_others(lesions, pair)
+    if not knows(pair.kinds):
+        lesions = _unlike_the_others(lesions, pair)
     more, few = _of_finder(pair, found, first)
     return lesions + more, smaller + few
+
+
+def _judged(chance: float, synthetic: Contrast) -> tuple[Verdict, str]:
+    """Between two modalities: by how such a lesion, its surroundings and the other lesions look on both scans."""
+    limits = judge().threshold
+    if chance >= limits["lost"]:
+        if synthetic.shows:
+            return "changed", "the synthetic scan shows too little of it for a lesion that was kept"
+        return "lost", "the synthetic scan hardly differs from its surroundings there"
+    if chance >= limits["unclear"]:
+        return "unclear", "what the synthetic scan shows there may be the lesion or its surroundings"
+    return "kept", "the synthetic scan shows it too"
 
 
 def _reaches_further(pair: _Pair, part: Part, lesions: np.ndarray) -> bool:

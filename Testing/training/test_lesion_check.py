@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from modality_conversion.lesion_finder import CLASSES, discriminant
+from modality_conversion.lesion_finder import CLASSES, Discriminant, discriminant
 from modality_conversion.modality import Modality
 from training.data.regions import Region, Tissue
 from training.lesion_check.fit import fit, write
@@ -132,3 +132,54 @@ def test_a_trial_on_a_packed_head_finds_its_own_place(cases: Path) -> None:
     assert done is not None
     assert done.kind == "added"
     assert done.volume_ml >= 0.1
+
+
+def test_the_judge_is_told_of_each_outlined_lesion_and_whether_it_was_lost(cases: Path) -> None:
+    from training.lesion_check.known import known_rows, outlined
+    from training.lesion_check.scenes import scenes
+
+    scene = next(iter(scenes([cases], 2.0, np.random.default_rng(0))))
+    known = outlined(scene, Modality.T1, Modality.T2, np.random.default_rng(0))
+    assert known is not None
+    assert (known.head.region[known.mask] == Region.LESION).any()
+    lost = []
+    for seed in range(6):
+        found = known_rows(scene, Modality.T1, Modality.T2, np.random.default_rng(seed))
+        assert found is not None
+        rows, classes = found
+        assert len(rows) == len(classes)
+        assert np.isfinite(rows).all()
+        lost.append(int(classes.sum()))
+    assert 0 < sum(lost) < 30
+
+
+def test_limits_of_the_judge_leave_as_many_errors_as_allowed() -> None:
+    from training.lesion_check.known import judged, limits_of_judge
+
+    certain = Discriminant(((np.array([[0.0], [1.0]], np.float32), np.zeros(2, np.float32)),), {}, {})
+    rng = np.random.default_rng(0)
+    pairs = [(rng.normal(size=(5, 1)), np.zeros(5, np.uint8)) for _ in range(100)]
+    pairs += [(rng.normal(4, size=(1, 1)), np.ones(1, np.uint8)) for _ in range(100)]
+    limits = limits_of_judge(certain, pairs, 0.1, 0.05)
+    said = judged(certain, pairs, limits)
+    assert said["kept lesions"]["lost"] == 20
+    assert said["lost lesions"]["kept"] <= 5
+    assert sum(said["lost lesions"].values()) == 100
+    assert 0 < limits["unclear"] <= limits["lost"] < 1
+
+
+def test_the_command_fits_the_judge_and_writes_it(cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from modality_conversion import lesion_judge
+    from training.lesion_check.__main__ import app
+
+    monkeypatch.setattr(lesion_judge, "WEIGHTS", tmp_path / "judge.json")
+    few = ["--pairs", "6", "--trials", "4", "--epochs", "3"]
+    done = CliRunner().invoke(app, ["judge", str(cases), *few])
+    assert done.exit_code == 0, done.output
+    lesion_judge.judge.cache_clear()
+    found = lesion_judge.judge()
+    lesion_judge.judge.cache_clear()
+    assert found.about["calibration"]["volumes"] == 4  # type: ignore[index]
+    assert set(found.threshold) == {"lost", "unclear"}

@@ -1,4 +1,4 @@
-"""`python -m training.lesion_check fit|measure`: makes the engine's crude lesion finder, and says what it finds.
+"""`python -m training.lesion_check fit|judge|measure`: makes what the engine checks lesions with, and says what it finds.
 
 It belongs to the engine, not to a model, so it has no section in a model's configuration.
 """
@@ -48,6 +48,35 @@ def fit(
         "calibration": rates(done, limits),
     }
     fitting.write(found, limits, about, WEIGHTS)
+    typer.echo(json.dumps(about["calibration"], indent=1))
+
+
+@app.command()
+def judge(
+    cases: Cases,
+    pairs: Annotated[int, typer.Option(help="How many pairs of scans are sampled.")] = 600,
+    epochs: int = 80,
+    trials: Annotated[int, typer.Option(help="Pairs of people kept back, to find the thresholds.")] = 300,
+    false_alarms: Annotated[float, typer.Option(help="Allowed a volume.")] = 0.1,
+    left: Annotated[float, typer.Option(help="Share of the lost lesions that may be called kept.")] = 0.05,
+    step: Annotated[float, typer.Option(help="Voxels are planted on, mm.")] = 2.0,
+    seed: int = 0,
+) -> None:
+    """Fit the judge of outlined lesions on training cases and write it into the engine."""
+    from modality_conversion.lesion_judge import CLASSES, WEIGHTS
+    from training.lesion_check import fit as fitting
+    from training.lesion_check.known import judged, limits_of_judge
+    from training.lesion_check.runs import known_sampled
+
+    rows = known_sampled(cases, pairs, step, np.random.default_rng([seed, 0]), typer.echo)
+    found = fitting.fit(rows, epochs, seed, fitting.JUDGE)
+    kept_back = known_sampled(cases, trials, step, np.random.default_rng([seed, 99]), typer.echo, held_back=True)
+    limits = limits_of_judge(found, kept_back, false_alarms, left)
+    about = {
+        "fitted_on": f"lesions of {len(rows)} pairs of simulated scans, voxels of {step:g} mm",
+        "calibration": judged(found, kept_back, limits),
+    }
+    fitting.write(found, limits, about, WEIGHTS, CLASSES)
     typer.echo(json.dumps(about["calibration"], indent=1))
 
 

@@ -6,7 +6,7 @@ a false alarm.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,13 @@ from scipy import ndimage
 from modality_conversion.lesion_finder import Discriminant, Finding, find
 from modality_conversion.lesions import check_lesions
 from modality_conversion.modality import Modality
-from training.data.regions import Region
+from training.lesion_check.known import outlined
 from training.lesion_check.plant import SMALLEST_ML, Volume, degraded
 from training.lesion_check.scenes import Scene, image, strength, visible
 
 KINDS = ("erased", "dimmed", "added")
 DIMMED = 0.25
 _NEAR_MM = 4.0
-_OUTLINED = 4
 _CONNECTED = np.ones((3, 3, 3), bool)
 
 
@@ -48,6 +47,12 @@ class Trial:
     kind: str
     volume_ml: float
     alarms: tuple[Alarm, ...]
+    unclear: bool = False
+    """Whether the fault, an outlined lesion, is called unclear."""
+    others_unclear: int = 0
+    """How many other outlined lesions are called unclear."""
+    others: int = 0
+    """How many other lesions are outlined."""
 
     def found(self, thresholds: dict[str, float]) -> bool:
         """Whether the fault is reported."""
@@ -88,50 +93,44 @@ def trial(
 def known_trial(scene: Scene, source: Modality, target: Modality, kind: str, rng: np.random.Generator) -> Trial | None:
     """Plant one fault into a head whose lesions are outlined, and look at each of them; a few are planted on both scans.
 
-    Only lesions that both scans show are outlined. An added one is outlined on neither, so `kind` is another. None where
-    there is no lesion.
+    An added one is outlined on neither, so `kind` is another. None where there is no lesion.
     """
-    head = scene.head
-    real, synthetic = scene.scans[source], degraded(scene.truths[target], target is Modality.CT, rng, head.step)
-    limits = visible(real, head, source), visible(synthetic, head, target)
-    outlines = [
-        site.voxels
-        for site in head.sites(real, synthetic)
-        if abs(site.real) >= limits[0] and abs(site.synthetic) >= limits[1]
-    ]
-    taken = np.zeros(real.shape, bool)
-    # Lesions of one head are alike, give or take a third.
-    strengths = strength(real, head, source, rng), strength(synthetic, head, target, rng)
-    for _ in range(_OUTLINED):
-        where = head.free_place(taken, rng)
-        if where is None:
-            break
-        taken |= where
-        each = [float(one) * rng.uniform(0.67, 1.33) for one in strengths]
-        each = [float(np.sign(one) * max(abs(one), least)) for one, least in zip(each, limits)]
-        real = head.added(real, where, each[0], grain=True)
-        synthetic = head.added(synthetic, where, each[1])
-        outlines.append(where)
-    if not outlines:
+    known = outlined(scene, source, target, rng)
+    if known is None:
         return None
-    fault = outlines[rng.integers(len(outlines))]
-    healthy = replace(head, region=np.where(taken, np.uint8(Region.LESION), head.region))
-    synthetic = healthy.weakened(synthetic, fault, 0.0 if kind == "erased" else DIMMED)
+    head = known.head
+    fault = known.outlines[rng.integers(len(known.outlines))]
+    synthetic = head.weakened(known.synthetic, fault, 0.0 if kind == "erased" else DIMMED)
     result = check_lesions(
-        image(real, head.step),
+        image(known.real, head.step),
         image(synthetic, head.step),
         real_modality=source,
         synthetic_modality=target,
-        real_lesions=image(np.any(outlines, axis=0).astype(np.uint8), head.step),
-        look_for_added=False,
+        real_lesions=image(known.mask.astype(np.uint8), head.step),
     )
     near = ndimage.distance_transform_edt(~fault, sampling=head.step) <= _NEAR_MM
+    known_ones = [
+        lesion for lesion in result.lesions if known.mask[lesion.voxel[::-1]]
+    ]  # not the crude finder's places
     alarms = tuple(
         Alarm(lesion.verdict, lesion.volume_ml, 1.0, bool(near[lesion.voxel[::-1]]))
-        for lesion in result.lesions
+        for lesion in known_ones
         if lesion.verdict in ("lost", "changed")
     )
-    return Trial(scene.name, source.value, target.value, kind, head.ml(np.count_nonzero(fault)), alarms)
+    others = [lesion.verdict for lesion in known_ones if not near[lesion.voxel[::-1]]]
+    said = {lesion.verdict for lesion in known_ones if near[lesion.voxel[::-1]]}
+    volume_ml = head.ml(np.count_nonzero(fault))
+    return Trial(
+        scene.name,
+        source.value,
+        target.value,
+        kind,
+        volume_ml,
+        alarms,
+        unclear="unclear" in said,
+        others_unclear=others.count("unclear"),
+        others=len(others),
+    )
 
 
 def _alarms(seen: Finding, where: NDArray[np.bool_], step: float) -> list[Alarm]:
@@ -168,6 +167,8 @@ def rates(trials: Sequence[Trial], limits: dict[str, float]) -> dict[str, Any]:
         "volumes": len(trials),
         "found": {kind: [sum(hits), len(hits)] for kind, hits in kinds.items()},
         "share_found": float(np.mean([one.found(limits) for one in trials])) if trials else None,
+        "unclear": {kind: sum(one.unclear for one in trials if one.kind == kind) for kind in KINDS},
+        "others_unclear": [sum(one.others_unclear for one in trials), sum(one.others for one in trials)],
         "false_alarms_a_volume": float(np.mean([one.false(limits) for one in trials])) if trials else None,
         "pairs": {
             pair: {

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from modality_conversion.errors import ConversionError
 from modality_conversion.lesion_finder import Discriminant
 from modality_conversion.modality import Modality
+from training.lesion_check.known import known_rows
 from training.lesion_check.measure import KINDS, Trial, known_trial, trial
 from training.lesion_check.samples import Rows, sample
 from training.lesion_check.scenes import Scene, scenes
@@ -47,6 +49,27 @@ def sampled(
     return rows
 
 
+def known_sampled(
+    folders: Sequence[Path],
+    count: int,
+    step: float,
+    rng: np.random.Generator,
+    tell: Callable[[str], None] = lambda _: None,
+    held_back: bool | None = False,
+) -> list[Rows]:
+    """Rows of the outlined lesions of so many pairs, for the judge; of people who are not held back."""
+    rows: list[Rows] = []
+    for scene in _endless(folders, step, rng, held_back):
+        for source, target in _pairs(scene, rng, same=False)[: 2 * _PAIRS_A_SCENE]:
+            found = known_rows(scene, source, target, rng)
+            if found is not None:
+                rows.append(found)
+            if len(rows) >= count:
+                return rows
+        tell(f"{scene.name}: {len(rows)} of {count} pairs")
+    return rows
+
+
 def run_trials(
     folders: Sequence[Path],
     count: int,
@@ -62,11 +85,15 @@ def run_trials(
     for scene in _endless(folders, step, rng, held_back):
         for source, target in _pairs(scene, rng, same=False)[:_PAIRS_A_SCENE]:
             kind = KINDS[len(done) % (2 if known else len(KINDS))]
-            found = (
-                known_trial(scene, source, target, kind, rng)
-                if known
-                else trial(scene, source, target, kind, by, rng) or trial(scene, source, target, "added", by, rng)
-            )
+            try:
+                found = (
+                    known_trial(scene, source, target, kind, rng)
+                    if known
+                    else trial(scene, source, target, kind, by, rng) or trial(scene, source, target, "added", by, rng)
+                )
+            except ConversionError as refusal:  # a pair that the engine would not check for anyone
+                tell(f"{scene.name}, {source} to {target}: refused. {refusal}")
+                continue
             if found is not None:
                 done.append(found)
             if len(done) >= count:

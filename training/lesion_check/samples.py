@@ -11,7 +11,7 @@ from modality_conversion.modality import Modality
 from training.lesion_check.plant import degraded
 from training.lesion_check.scenes import Scene, image, strength, visible
 
-Rows = tuple[NDArray[np.float16], NDArray[np.uint8]]
+Rows = tuple[NDArray[np.floating], NDArray[np.uint8]]
 """Features, (voxels, n), and classes."""
 _OUTSIDE, _BRAIN, _KEPT, _LOST, _ADDED = range(len(CLASSES))
 _DRAWN = {_OUTSIDE: 2000, _BRAIN: 5000, _KEPT: 1000, _LOST: 1800, _ADDED: 1800}
