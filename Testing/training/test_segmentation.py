@@ -108,6 +108,21 @@ def test_only_some_items_of_a_batch_show_the_whole_head_and_they_are_the_first(h
     assert torch.isfinite(losses["dice_loss_find"])
 
 
+def test_slabs_of_coarser_voxels_are_means_of_finer_ones(heads: Path) -> None:
+    fine, coarse = small("2.5D", heads), small("2.5D", heads, spacing=2)
+    assert coarse.declaration()["geometry"]["spacing"] == [2, 2, 2]
+    assert coarse.declaration()["geometry"]["interpolation"] == "area"
+    one, two = batch_of(fine), batch_of(coarse)
+    assert two["source"].shape == one["source"].shape
+    assert two["truth"].shape == one["truth"].shape
+    assert set(two["truth"].unique().tolist()) <= {0.0, 1.0}
+    assert float(two["source"].max()) <= 1
+    network = coarse.network().train()
+    losses = coarse.loss(network, two)
+    losses["total"].backward()
+    assert torch.isfinite(losses["dice_loss_outline"])
+
+
 def test_the_network_that_finds_can_learn_alone(heads: Path) -> None:
     recipe = small("2.5D", heads, learns="find")
     batch = batch_of(recipe)

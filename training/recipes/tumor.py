@@ -200,8 +200,10 @@ class TumorSlabSettings(TumorSettings):
     """The network that outlines."""
     trunk: TrunkOf | None = None
     """A network that converts, with whose trunk this one begins. None: random weights."""
+    spacing: int = Field(1, ge=1, le=3)
+    """Side of its voxels in mm. At 2 it sees eight times as much of a head in the same time, and outlines as coarsely."""
     crop: tuple[int, int] = (128, 128)
-    """Height (back to front) and width (left to right) of what it sees while it learns, in voxels of 1 mm."""
+    """Height (back to front) and width (left to right) of what it sees while it learns, in its voxels."""
 
     @model_validator(mode="after")
     def _fitting(self) -> "TumorSlabSettings":
@@ -217,7 +219,7 @@ class TumorSlab(Tumor[TumorSlabSettings]):
     def look(self) -> Look:
         """See `Tumor`."""
         net = self.settings.network
-        return Look((net.context, *self.settings.crop), net.outputs)
+        return Look((net.context, *self.settings.crop), net.outputs, self.settings.spacing)
 
     def network(self) -> Staged:
         """A new network; channels last is the faster layout on CPUs with bfloat16."""
@@ -251,7 +253,8 @@ class TumorSlab(Tumor[TumorSlabSettings]):
         net = self.settings.network
         sampler = {"kind": "slab", "axes": [0], "context": net.context, "outputs": net.outputs, "batch": 4}
         multiple = net.multiple
-        return self._declared("slab", sampler, grid(1, pad_multiple=[None, multiple, multiple]), "mean")
+        geometry = grid(self.settings.spacing, pad_multiple=[None, multiple, multiple])
+        return self._declared("slab", sampler, geometry, "mean")
 
     def example(self, network: nn.Module) -> tuple[Tensor, ...]:
         """See `Recipe`."""
