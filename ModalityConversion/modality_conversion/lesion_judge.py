@@ -22,7 +22,7 @@ from .modality import Modality
 
 WEIGHTS = Path(__file__).with_name("lesion_judge.json")
 CLASSES = ("kept", "lost")
-"""What a lesion can be; the order of the network's outputs. Most of it gone counts as lost."""
+"""What a lesion can be; the order of the network's outputs. One of which less than a third is left counts as lost."""
 KINDS = (Modality.CT, Modality.T1, Modality.T1CE, Modality.T2, Modality.FLAIR)
 """Modalities that it was fitted on."""
 _FURTHER_MM = (5.0, 10.0)
@@ -53,7 +53,7 @@ def chances_of_loss(
     spacing: Sequence[float],
     by: Discriminant | None = None,
 ) -> list[float | None]:
-    """For each lesion the probability that the synthetic scan does not show it; None where nothing is around it.
+    """For each lesion how likely it is that the synthetic scan does not show it, 0 to 1; None where nothing is around it.
 
     See `traits` for what is given.
     """
@@ -88,7 +88,7 @@ def traits(
         near, far = (
             shell(part.inside, brain[part.box], mask[part.box], spacing, reach) for reach in (SHELL_MM, _FURTHER_MM)
         )
-        if near is None:
+        if near is None or min(least) <= 0:  # a scan without contrast in the brain says nothing
             own.append(None)
             continue
         far = near if far is None else far

@@ -29,8 +29,8 @@ class Limits:
     visible_hu: float = 3.0
     """The same on CT, in HU."""
     of_others: float = 0.4
-    """Between two modalities a known lesion counts as changed where its contrast on the synthetic scan is below this share
-    of the median of the other known lesions'; needs `least_others` of them."""
+    """Between two modalities that the judge does not know, a known lesion counts as changed where its contrast on the synthetic
+    scan is below this share of the median of the other known lesions'; needs `least_others` of them."""
     least_others: int = 3
 
 
@@ -87,8 +87,8 @@ class Lesion:
     """Contrast on the synthetic over that on the real scan, each as a share of its surroundings (CT: in HU). Only between
     scans of one modality does 1 mean unchanged; None where the real scan shows none."""
     chance_of_loss: float | None = None
-    """How likely the judge of outlined lesions finds it that the synthetic scan does not show it; None where it was not
-    asked."""
+    """How likely the judge of outlined lesions finds it that the synthetic scan does not show it, 0 to 1; None where it was
+    not asked. A probability only among simulated heads in which three of ten outlined lesions are lost."""
 
     def as_dict(self, number: int) -> dict[str, Any]:
         """For JSON."""

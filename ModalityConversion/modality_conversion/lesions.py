@@ -106,6 +106,7 @@ class LesionCheck:
             "real_modality": self.modalities[0].value,
             "synthetic_modality": self.modalities[1].value,
             "limits": asdict(self.limits),
+            "limits_of_judge": judge().threshold if self.method == "given" and knows(self.modalities) else None,
             "counts": self.counts,
             "smaller_left_out": self.smaller,
             "lesions": [lesion.as_dict(number) for number, lesion in enumerate(self.lesions, start=1)],
@@ -243,7 +244,11 @@ class _Pair:
         if not knows(self.kinds):
             return [None] * len(lesions)
         scans = sitk.GetArrayViewFromImage(self.real), sitk.GetArrayViewFromImage(self.synthetic)
-        return chances_of_loss(scans, self.kinds, self.least, lesions, mask, self.brain, self.spacing)
+        # The units that the judge was fitted with, whatever a caller calls visible.
+        first, second = (
+            least_difference(scan, self.brain, kind is Modality.CT, Limits()) for scan, kind in zip(scans, self.kinds)
+        )
+        return chances_of_loss(scans, self.kinds, (first, second), lesions, mask, self.brain, self.spacing)
 
     def lesion(
         self,
@@ -338,6 +343,9 @@ def _of_given(pair: _Pair, first: np.ndarray, found: Finding | None) -> tuple[li
         elif not synthetic.shows and _reaches_further(pair, part, first):
             reason = "on the synthetic scan it runs into its surroundings: it has grown, or they are drawn like it"
             lesions.append(pair.lesion(part, "changed", reason, both))
+        elif min(pair.least) <= 0:
+            reason = "one of the scans has the same value nearly everywhere in the brain"
+            lesions.append(pair.lesion(part, "unclear", reason, both))
         elif chance is not None:
             verdict, reason = _judged(chance, synthetic)
             entry = pair.lesion(part, verdict, reason, both, 0.0 if verdict == "lost" else None)
@@ -362,6 +370,8 @@ def _judged(chance: float, synthetic: Contrast) -> tuple[Verdict, str]:
         return "lost", "the synthetic scan hardly differs from its surroundings there"
     if chance >= limits["unclear"]:
         return "unclear", "what the synthetic scan shows there may be the lesion or its surroundings"
+    if not synthetic.shows:
+        return "kept", "the synthetic scan seems to show it too, though it hardly differs from all that is around it"
     return "kept", "the synthetic scan shows it too"
 
 

@@ -385,8 +385,11 @@ def test_export_evaluate_and_export_again_is_a_bundle_with_figures(tmp_path: Pat
         assert check(bundle.path, run=True) == []
 
 
-def test_differences_count_as_shares_of_what_is_larger_than_one() -> None:
+def test_differences_count_as_shares_of_what_is_larger_than_one_in_their_channel() -> None:
     from training.export.graph import difference
 
-    assert difference(np.array([0.5002, -0.9]), np.array([0.5, -0.9])) == pytest.approx(2e-4)
-    assert difference(np.array([0.5002, -20.0]), np.array([0.5, -20.0])) == pytest.approx(1e-5)
+    wanted = np.array([[[0.5, -0.9], [0.5, -20.0]]])
+    for channel, share in ((0, 2e-4), (1, 1e-5)):
+        found = wanted.copy()
+        found[0, channel, 0] += 2e-4
+        assert difference(found, wanted) == pytest.approx(share)

@@ -108,7 +108,7 @@ def test_only_some_items_of_a_batch_show_the_whole_head_and_they_are_the_first(h
     assert torch.isfinite(losses["dice_loss_find"])
 
 
-def test_slabs_of_coarser_voxels_are_means_of_finer_ones(heads: Path) -> None:
+def test_slabs_can_have_coarser_voxels(heads: Path) -> None:
     fine, coarse = small("2.5D", heads), small("2.5D", heads, spacing=2)
     assert coarse.declaration()["geometry"]["spacing"] == [2, 2, 2]
     assert coarse.declaration()["geometry"]["interpolation"] == "area"

@@ -122,7 +122,7 @@ def limits_of_judge(by: Discriminant, pairs: Sequence[Rows], false_alarms: float
     chances, lost = _chances(by, pairs)
     wrong = np.sort(chances[~lost])[::-1]
     allowed = int(false_alarms * len(pairs))
-    highest = float(wrong[allowed]) + 1e-4 if len(wrong) > allowed else 0.5
+    highest = min(0.999, float(wrong[allowed]) + 1e-4) if len(wrong) > allowed else 0.5
     lowest = float(np.quantile(chances[lost], left)) if lost.any() else 0.5
     return {"lost": highest, "unclear": min(lowest, highest)}
 

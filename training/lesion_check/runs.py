@@ -8,12 +8,14 @@ import numpy as np
 from modality_conversion.errors import ConversionError
 from modality_conversion.lesion_finder import Discriminant
 from modality_conversion.modality import Modality
+from training.config import ConfigError
 from training.lesion_check.known import known_rows
 from training.lesion_check.measure import KINDS, Trial, known_trial, trial
 from training.lesion_check.samples import Rows, sample
 from training.lesion_check.scenes import Scene, scenes
 
 Pair = tuple[Modality, Modality]
+_TRIES = 20
 _PAIRS_A_SCENE = 2
 """Few, since heads differ more than their pairs do."""
 
@@ -57,15 +59,22 @@ def known_sampled(
     tell: Callable[[str], None] = lambda _: None,
     held_back: bool | None = False,
 ) -> list[Rows]:
-    """Rows of the outlined lesions of so many pairs, for the judge; of people who are not held back."""
+    """Rows of the outlined lesions of so many pairs, for the judge; of people who are not held back.
+
+    Raises ConfigError where twenty heads give none.
+    """
     rows: list[Rows] = []
-    for scene in _endless(folders, step, rng, held_back):
+    for heads, scene in enumerate(_endless(folders, step, rng, held_back), 1):
         for source, target in _pairs(scene, rng, same=False)[: 2 * _PAIRS_A_SCENE]:
             found = known_rows(scene, source, target, rng)
             if found is not None:
                 rows.append(found)
             if len(rows) >= count:
                 return rows
+        if heads >= _TRIES and not rows:
+            raise ConfigError(
+                "No pair of scans has a lesion to judge. The cases need sources and targets of two modalities."
+            )
         tell(f"{scene.name}: {len(rows)} of {count} pairs")
     return rows
 
