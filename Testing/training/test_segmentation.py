@@ -237,7 +237,7 @@ def test_a_truth_on_the_coarse_grid_lies_where_it_lies_on_the_fine_one(heads: Pa
 # --- learning -------------------------------------------------------------------------------------------------------------
 
 
-REDUCED: dict[str, tuple[int, dict[str, Any]]] = {"2.5D": (60, {"sources": ["T2", "FLAIR"]}), "head": (70, {})}
+REDUCED: dict[str, tuple[int, dict[str, Any]]] = {"2.5D": (100, {"sources": ["T2", "FLAIR"]}), "head": (70, {})}
 
 
 @pytest.mark.parametrize("name", sorted(REDUCED))
