@@ -43,26 +43,13 @@ def knows(kinds: tuple[Modality, Modality]) -> bool:
     return kinds[0] is not kinds[1] and all(kind in KINDS for kind in kinds)
 
 
-def chances_of_loss(
-    scans: tuple[np.ndarray, np.ndarray],
-    kinds: tuple[Modality, Modality],
-    least: tuple[float, float],
-    lesions: Sequence[Part],
-    mask: np.ndarray,
-    brain: np.ndarray,
-    spacing: Sequence[float],
-    by: Discriminant | None = None,
-) -> list[float | None]:
-    """For each lesion how likely it is that the synthetic scan does not show it, 0 to 1; None where nothing is around it.
-
-    See `traits` for what is given.
-    """
-    rows = traits(scans, kinds, least, lesions, mask, brain, spacing)
+def chances_of_loss(rows: Sequence[np.ndarray | None]) -> list[float | None]:
+    """Of `traits`, for each lesion how likely it is that the synthetic scan does not show it, 0 to 1; None stays None."""
     usable = [number for number, row in enumerate(rows) if row is not None]
     found: list[float | None] = [None] * len(rows)
     if usable:
         values = np.stack([row for row in rows if row is not None])
-        for number, chances in zip(usable, (by or judge())(values)):
+        for number, chances in zip(usable, judge()(values)):
             found[number] = float(chances[CLASSES.index("lost")])
     return found
 

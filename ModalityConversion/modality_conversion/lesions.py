@@ -20,7 +20,7 @@ from .grid import on_grid_of
 from .lesion_contrast import SHELL_MM, WIDE_MM, contrast, contrast_ratio, extent, least_difference, shell
 from .lesion_features import SOURCES, head_zone
 from .lesion_finder import Finding, discriminant, find
-from .lesion_judge import chances_of_loss, judge, knows
+from .lesion_judge import chances_of_loss, judge, knows, traits
 from .lesion_list import VERDICTS, Contrast, Lesion, Limits, Verdict, in_order
 from .lesion_match import Part, matched, middle, parts
 from .modality import Modality
@@ -238,7 +238,7 @@ class _Pair:
         return first, second
 
     def chances_of_loss(self, lesions: Sequence[Part], mask: np.ndarray) -> list[float | None]:
-        """For each lesion outlined on the real scan the probability that the synthetic one does not show it; None where
+        """For each lesion outlined on the real scan how likely it is that the synthetic one does not show it; None where
         that is not known.
         """
         if not knows(self.kinds):
@@ -248,7 +248,7 @@ class _Pair:
         first, second = (
             least_difference(scan, self.brain, kind is Modality.CT, Limits()) for scan, kind in zip(scans, self.kinds)
         )
-        return chances_of_loss(scans, self.kinds, (first, second), lesions, mask, self.brain, self.spacing)
+        return chances_of_loss(traits(scans, self.kinds, (first, second), lesions, mask, self.brain, self.spacing))
 
     def lesion(
         self,

@@ -72,7 +72,8 @@ def test_what_is_looked_at_depends_on_no_unit_and_no_side(
 def test_nothing_is_said_where_nothing_is_around(pair: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]) -> None:
     real, synthetic, _, brain = pair
     found, _ = parts(brain, SPACING, 15.0)
-    assert chances_of_loss((real, synthetic), KINDS, (4.0, 4.0), found, brain, brain, SPACING) == [None]
+    rows = traits((real, synthetic), KINDS, (4.0, 4.0), found, brain, brain, SPACING)
+    assert chances_of_loss(rows) == [None]
 
 
 def test_a_scan_without_contrast_in_the_brain_is_unclear(
@@ -131,7 +132,7 @@ def test_lesions_of_a_faultless_synthetic_scan_are_kept_and_one_that_is_gone_is_
 def test_the_verdict_follows_the_chance(chance: float, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
     certain = Discriminant((), {"lost": 0.8, "unclear": 0.3}, {})
     monkeypatch.setattr(lesions, "judge", lambda: certain)
-    monkeypatch.setattr(lesions, "chances_of_loss", lambda *told: [chance] * len(told[3]))
+    monkeypatch.setattr(lesions, "chances_of_loss", lambda rows: [chance] * len(rows))
     found = check(HeadScan(FOUR, seed=1)).lesions
     assert {lesion.verdict for lesion in found} == {verdict}
     assert found[0].as_dict(1)["chance_of_loss"] == chance
