@@ -28,7 +28,7 @@ from modality_conversion.modality import Modality
 from modality_conversion.segment import segment
 from small_runs import rows, small_loop
 from training.config import ConfigError
-from training.data.cases import complete_cases, read_case
+from training.data.cases import complete_cases, read_case, write_case
 from training.data.regions import Disease
 from training.data.structures import TUMOR, tumor_masks
 from training.evaluation.cases import from_packed
@@ -44,6 +44,8 @@ from training.networks.tumor import NEVER, Staged
 from training.parallel import Share
 from training.recipes import make_recipe
 from training.recipes.segmentation import SegmentationRecipe
+from training.simulation.case import Case
+from training.simulation.coarser import coarser
 
 FIND = {"size": [32, 32, 32], "features": [8, 8, 8, 16, 16, 8], "smallest_ml": 0.05}
 SLAB = {"context": 5, "outputs": 3, "features": [16, 24, 32], "blocks": [1, 1, 1]}
@@ -53,6 +55,10 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "3D": (
         "tumor_volume",
         {"network": {"kind": "nnunet", "features": [4, 8, 8], "size": [16, 32, 32], "norm": "batch"}, "find": FIND},
+    ),
+    "blocks": (
+        "tumor_volume",
+        {"network": {"kind": "blocks", "features": [8, 16], "size": [16, 24, 24]}, "spacing": 2, "find": FIND},
     ),
     "head": (
         "head_mask",
@@ -121,6 +127,68 @@ def test_slabs_can_have_coarser_voxels(heads: Path) -> None:
     losses = coarse.loss(network, two)
     losses["total"].backward()
     assert torch.isfinite(losses["dice_loss_outline"])
+
+
+def coarse_heads(heads: Path, folder: Path) -> Path:
+    """The same cases in voxels of 2 mm."""
+    for part in ("training", "test"):
+        for case in complete_cases(heads / part):
+            assert case.tissue is not None
+            assert case.disease is not None
+            scans = {modality: np.asarray(scan, np.float32) for modality, scan in case.sources.items()}
+            maps = [np.asarray(codes) for codes in (case.region, case.tissue, case.disease)]
+            small_case = coarser(Case(scans, {}, maps[0], maps[1], {}, maps[2]), 2)
+            about = {"person": case.person, "origin": "simulated", "spacing": [2.0] * 3}
+            write_case(
+                folder / part / case.name,
+                small_case.sources,
+                {},
+                small_case.region,
+                about,
+                small_case.tissue,
+                small_case.disease,
+            )
+    return folder
+
+
+@pytest.mark.parametrize("name", ["blocks", "2.5D"])
+def test_cases_of_larger_voxels_show_what_those_of_1_mm_do(heads: Path, tmp_path: Path, name: str) -> None:
+    """Where neither is cut at the end of the field of view: the same numbers draw the same places, times two."""
+    whole = {"boxes": {"batch": 2, "workers": 0, "aimed": 0}}
+    if name == "blocks":
+        whole |= {"network": SMALL["blocks"][1]["network"] | {"size": [24, 32, 32]}}
+    options = whole | ({} if name == "blocks" else {"spacing": 2, "crop": [32, 32]})
+    fine, coarse = small(name, heads, **options), small(name, coarse_heads(heads, tmp_path), **options)
+    one, two = batch_of(fine), batch_of(coarse)
+    assert torch.equal(one["given"], two["given"])
+    assert one["source"].shape == two["source"].shape
+    if name == "blocks":
+        torch.testing.assert_close(one["source"], two["source"], atol=1e-3, rtol=0)
+        assert float((one["truth"] != two["truth"]).float().mean()) < 0.01  # a tie is decided otherwise
+        assert one["truth"].any()
+    # 3 mm from 1 mm are means of three voxels, from 2 mm of one and a half.
+    assert float((one["coarse"] - two["coarse"]).abs().mean()) < 0.02
+
+
+def test_voxels_that_do_not_fit_are_refused_in_words(heads: Path, tmp_path: Path) -> None:
+    recipe = small("2.5D", coarse_heads(heads, tmp_path), spacing=1)
+    with pytest.raises(ConfigError, match=r"voxels of 2 mm.*of 1 mm can be made"):
+        batch_of(recipe)
+
+
+def test_patches_and_coarse_looks_are_turned_with_their_truth(heads: Path) -> None:
+    boxes = {"batch": 4, "workers": 0, "aimed": 1.0}
+    turn = {"degrees": 20, "stretch": 0.1}
+    for number in range(3):
+        still = batch_of(small("blocks", heads, boxes=boxes), number)
+        moved = batch_of(small("blocks", heads, boxes=boxes | {"turn": turn}), number)
+        assert not torch.equal(still["source"], moved["source"])
+        assert set(moved["truth"].unique().tolist()) <= {0.0, 1.0}
+        for scans, truth in (("source", "truth"), ("coarse", "coarse_truth")):
+            flair = moved["given"][:, 3] > 0  # where oedema is the brightest
+            bright, inside = moved[scans][flair, 3], moved[truth][flair, 0] > 0
+            if inside.any():
+                assert bright[inside].mean() > bright[(~inside) & (bright > 0.2)].mean() + 0.1
 
 
 def test_the_network_that_finds_can_learn_alone(heads: Path) -> None:
@@ -237,7 +305,11 @@ def test_a_truth_on_the_coarse_grid_lies_where_it_lies_on_the_fine_one(heads: Pa
 # --- learning -------------------------------------------------------------------------------------------------------------
 
 
-REDUCED: dict[str, tuple[int, dict[str, Any]]] = {"2.5D": (100, {"sources": ["T2", "FLAIR"]}), "head": (70, {})}
+REDUCED: dict[str, tuple[int, dict[str, Any]]] = {
+    "2.5D": (100, {"sources": ["T2", "FLAIR"]}),
+    "blocks": (60, {"sources": ["T2", "FLAIR"]}),
+    "head": (70, {}),
+}
 
 
 @pytest.mark.parametrize("name", sorted(REDUCED))
@@ -314,6 +386,8 @@ def test_the_head_network_takes_any_size_of_its_multiple() -> None:
         ("2.5D", {"network": SLAB | {"outputs": 2}}, "even number more"),
         ("2.5D", {"find": FIND | {"size": [40, 32, 32]}}, "multiples of 32"),
         ("3D", {"network": SMALL["3D"][1]["network"] | {"size": [30, 32, 32]}}, "multiples of 4"),
+        ("blocks", {"network": SMALL["blocks"][1]["network"] | {"size": [18, 24, 24]}}, "multiples of 4"),
+        ("blocks", {"network": SMALL["blocks"][1]["network"] | {"features": [8, 12]}}, "multiples of `groups`"),
         ("head", {"network": {"context": 2}}, "must be odd"),
         ("head", {"crop": [30, 32]}, "multiples of 8"),
         ("2.5D", {"validation": "nobody"}, "no pool 'nobody'"),

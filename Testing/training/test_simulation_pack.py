@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from skimage.util import view_as_windows
 
+from modality_conversion.modality import Modality
 from small_head import small_labels, write_labels
 from test_simulation import NOTHING
 from training.config import ConfigError
 from training.data.cases import complete_cases
 from training.data.split import read_split
 from training.project import Project
+from training.simulation.case import Case
+from training.simulation.coarser import coarser
 from training.simulation.command import run
 from training.simulation.pack import Batch, person_of, plan, simulate_all
 from training.simulation.preview import best_slice
@@ -113,6 +117,44 @@ def test_cases_that_are_measured_on_are_whole(tmp_path: Path) -> None:
     assert batch.slices == 48
     assert replace(batch, part="test").slices is None
     assert replace(batch, part="test").folder == tmp_path / "cases" / "test"
+
+
+def test_cases_can_have_larger_voxels_but_not_those_that_are_measured_on(tmp_path: Path) -> None:
+    for number in (1, 20):
+        write_labels(tmp_path / "labels" / f"training_seg_{number:02}.nii.gz")
+    counts = {"training": 1, "test": 1}
+    for side in (1, 2):
+        wanted = settings(tmp_path, cases=tmp_path / str(side), spacing=side, counts=counts)
+        assert sum(simulate_all(plan(wanted), workers=1)) == 2
+    fine, coarse = (next(complete_cases(tmp_path / str(side) / "training")) for side in (1, 2))
+    assert (fine.about["spacing"], coarse.about["spacing"]) == ([1.0] * 3, [2.0] * 3)
+    assert coarse.shape == tuple(n // 2 for n in fine.shape)
+    for kind in ("sources", "targets"):
+        for modality, volume in getattr(fine, kind).items():
+            means = blocks_of(np.asarray(volume, np.float64)).mean((3, 4, 5))
+            np.testing.assert_allclose(getattr(coarse, kind)[modality], means, atol=2e-3)
+    measured = [next(complete_cases(tmp_path / str(side) / "test")) for side in (1, 2)]
+    assert measured[1].about["spacing"] == [1.0] * 3
+    assert np.array_equal(measured[0].region, measured[1].region)
+
+
+def blocks_of(volume: np.ndarray) -> np.ndarray:
+    """Blocks of two voxels a side, (z, y, x, 2, 2, 2)."""
+    whole = volume[tuple(slice(0, n // 2 * 2) for n in volume.shape)]
+    return view_as_windows(whole, (2, 2, 2), step=2)
+
+
+def test_a_larger_voxel_is_what_most_of_it_is() -> None:
+    codes = np.zeros((4, 2, 2), np.uint8)
+    codes[:2] = np.array([3, 3, 3, 5, 5, 0, 0, 7]).reshape(2, 2, 2)
+    codes[2:] = np.array([4, 4, 4, 4, 1, 1, 1, 1]).reshape(2, 2, 2)
+    scan = np.arange(16, dtype=np.float32).reshape(4, 2, 2)
+    case = Case({Modality.T1: scan}, {}, codes, codes, {}, codes)
+    found = coarser(case, 2)
+    assert found.region.ravel().tolist() == [3, 1]  # as many of each: the lowest
+    assert found.disease.ravel().tolist() == [3, 1]
+    assert found.sources[Modality.T1].ravel().tolist() == [3.5, 11.5]
+    assert coarser(case, 1) is case
 
 
 def test_the_picture_shows_the_slice_with_most_lesion() -> None:

@@ -16,7 +16,7 @@ PRESENT = 0.25
 
 
 class Coarse:
-    """Scans and masks of packed cases (1 mm) with voxels of `spacing` mm, area-averaged; the last `most` of them are kept."""
+    """Scans and masks of packed cases with voxels of `spacing` mm, area-averaged; the last `most` of them are kept."""
 
     def __init__(self, spacing: float, most: int = 1200) -> None:
         self.spacing, self.most = spacing, most
@@ -26,7 +26,7 @@ class Coarse:
         """A source on the coarse grid, (z, y, x)."""
         key = (_file(case), str(modality))
         if key not in self._kept:
-            self._keep(key, self._coarser(np.asarray(case.sources[modality], np.float32)).astype(np.float16))
+            self._keep(key, self._coarser(case, np.asarray(case.sources[modality], np.float32)).astype(np.float16))
         found: NDArray[np.float16] = self._kept[key].astype(np.float16, copy=False)
         return found
 
@@ -35,13 +35,14 @@ class Coarse:
         key = (_file(case), f"mask {structures.names[0]}")
         if key not in self._kept:
             whole = structures.masks(case, np.asarray)[0]
-            self._keep(key, self._coarser(whole.astype(np.float32)) > PRESENT)
+            self._keep(key, self._coarser(case, whole.astype(np.float32)) > PRESENT)
         found: NDArray[np.bool_] = self._kept[key].astype(bool, copy=False)
         return found
 
-    def _coarser(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
-        scale = (self.spacing,) * 3
-        after = tuple(new_length(n, self.spacing) for n in array.shape)
+    def _coarser(self, case: PackedCase, array: NDArray[np.float32]) -> NDArray[np.float32]:
+        times = self.spacing / float(case.about["spacing"][0])
+        scale = (times,) * 3
+        after = tuple(new_length(n, times) for n in array.shape)
         return np.asarray(Resample(array.shape, after, scale, "area").forward(array), np.float32)
 
     def _keep(self, key: tuple[str, str], array: NDArray[np.generic]) -> None:

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from modality_conversion.modality import Modality
-from training.config import Settings
+from training.config import ConfigError, Settings
 from training.data.augment import SourceAugmentation, augment_source
 from training.data.cases import PackedCase
 from training.data.coarse import Coarse
@@ -23,6 +23,7 @@ from training.data.patches import Corner, cut_patch
 from training.data.pools import Drawn, Pools
 from training.data.structures import Structures
 from training.data.subsets import Given, Subsets
+from training.data.turning import TurnSettings, random_turn, turned
 
 Size = tuple[int, int, int]
 
@@ -36,19 +37,31 @@ class BoxSettings(Settings):
     """Fraction of the items whose middle lies on the outermost structure, where the case has any; of the others `brain`."""
     brain: float = Field(0.7, ge=0, le=1)
     """Fraction of the other items whose middle slice shows brain; the rest is drawn from the whole case."""
+    turn: TurnSettings = TurnSettings()
+    """How patches, and what is seen at coarse resolution, are turned and stretched; not for slabs."""
     workers: int = Field(1, ge=0)
     """Processes that prepare items; 0: the training process itself."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What an item shows of a case: `size` voxels (z, y, x) of `factor` x 1 mm each, of which `outputs` slices in the middle
+    """What an item shows of a case: `size` voxels (z, y, x) of `spacing` mm each, of which `outputs` slices in the middle
     are to be outlined; `flat` puts slices into channels, as slabs go to a network."""
 
     size: Size
     outputs: int
-    factor: int = 1
+    spacing: int = 1
     flat: bool = True
+
+    def factor(self, case: PackedCase) -> int:
+        """How many of a case's voxels make one, along each axis. Raises ConfigError where they do not fit into it."""
+        side = float(case.about["spacing"][0])
+        if self.spacing % side:
+            raise ConfigError(
+                f"The case {case.name} has voxels of {side:g} mm, of which none of {self.spacing} mm can be made. Simulate "
+                f"cases of 1 or {self.spacing} mm."
+            )
+        return round(self.spacing / side)
 
 
 class BoxMaker:
@@ -82,9 +95,10 @@ class BoxMaker:
     def _box(self, drawn: Drawn, given: Given, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
         """`source` and `truth`."""
         case, look = drawn.case, self.look
-        full: Size = tuple(n * look.factor for n in look.size)  # type: ignore[assignment]
+        factor = look.factor(case)
+        full: Size = tuple(n * factor for n in look.size)  # type: ignore[assignment]
         middle = self._middle(drawn, rng)
-        if not look.flat or look.factor > 1:  # a box within the case, where that is large enough
+        if not look.flat or factor > 1:  # a box within the case, where that is large enough
             corner = _within(case.shape, full, middle)
         else:  # slabs reach beyond the first and the last slice
             corner = (middle[0] - full[0] // 2, *_within(case.shape, full, middle)[1:])
@@ -98,12 +112,16 @@ class BoxMaker:
             part = cut_patch(volume, (int(kept[0]), *corner[1:]), (int(kept[-1] - kept[0]) + 1, *full[1:]))
             return part[kept - kept[0]]
 
-        source = _scans(given, lambda modality: cut(case.sources[modality]), look, drawn.augmentation, rng)
+        def scan(modality: Modality) -> NDArray[np.float32]:
+            return _averaged(cut(case.sources[modality]).astype(np.float32), factor)
+
+        source = _scans(given, scan, look.size, drawn.augmentation, rng)
         masks = self.structures.masks(case, cut).astype(np.float32)
-        masks = np.stack([_averaged(mask, look.factor) for mask in masks])
+        masks = np.stack([_averaged(mask, factor) for mask in masks])
         margin = (look.size[0] - look.outputs) // 2
         truth = (masks[:, margin : margin + look.outputs] > 0.5).astype(np.float32)
         if not look.flat:
+            source, truth = self._turned(source, truth, rng)
             return {"source": source, "truth": truth}
         return {"source": source.reshape(-1, *look.size[1:]), "truth": truth.reshape(-1, *look.size[1:])}
 
@@ -122,8 +140,9 @@ class BoxMaker:
         """Some voxels of the outermost structure, (n, 3); found when first asked for."""
         key = id(case)
         if key not in self._on:
-            thin = self.structures.masks(case, lambda volume: volume[::3, ::3, ::3])[0]
-            found = (np.argwhere(thin) * 3).astype(np.int32)
+            step = max(1, int(3 / case.about["spacing"][0]))
+            thin = self.structures.masks(case, lambda volume: volume[::step, ::step, ::step])[0]
+            found = (np.argwhere(thin) * step).astype(np.int32)
             self._on[key] = found[:: max(1, len(found) // 400)]
         return self._on[key]
 
@@ -138,17 +157,30 @@ class BoxMaker:
             (n - length) // 2 + int(rng.integers(-room, room + 1))
             for n, length, room in zip(mask.shape, size, slack, strict=True)
         )
-        look = Look(size, size[0], flat=False)
-        coarse = _scans(
-            given, lambda modality: cut_patch(grid.scan(case, modality), corner, size), look, drawn.augmentation, rng
-        )
-        return {"coarse": coarse, "coarse_truth": cut_patch(mask, corner, size).astype(np.float32)[None]}
+
+        def scan(modality: Modality) -> NDArray[np.float32]:
+            return cut_patch(grid.scan(case, modality), corner, size).astype(np.float32)
+
+        coarse = _scans(given, scan, size, drawn.augmentation, rng)
+        truth = cut_patch(mask, corner, size).astype(np.float32)[None]
+        coarse, truth = self._turned(coarse, truth, rng)
+        return {"coarse": coarse, "coarse_truth": truth}
+
+    def _turned(
+        self, scans: NDArray[np.float32], masks: NDArray[np.float32], rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Both moved alike."""
+        wanted = self.settings.turn
+        if wanted.nothing:
+            return scans, masks
+        both = turned(np.concatenate([scans, masks]), random_turn(wanted, rng))
+        return both[: len(scans)], (both[len(scans) :] > 0.5).astype(np.float32)
 
 
 def _scans(
     given: Given,
-    cut: Callable[[Modality], NDArray[np.generic]],
-    look: Look,
+    cut: Callable[[Modality], NDArray[np.float32]],
+    size: Size,
     augmentation: SourceAugmentation,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
@@ -156,10 +188,9 @@ def _scans(
     found = []
     for modality in given:
         if modality is None:
-            found.append(np.zeros(look.size, np.float32))
+            found.append(np.zeros(size, np.float32))
         else:
-            scan = _averaged(cut(modality).astype(np.float32), look.factor)
-            found.append(augment_source(scan, augmentation, rng, modality))
+            found.append(augment_source(cut(modality), augmentation, rng, modality))
     return np.stack(found)
 
 

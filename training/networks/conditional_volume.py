@@ -59,10 +59,30 @@ class VolumeBlock(nn.Module):
         return functional.leaky_relu(inner + self.past(features), 0.01)
 
 
-class ConditionalVolumeNet(nn.Module):
-    """A residual 3D U-Net with strided convolutions.
+class CodedUnet(nn.Module):
+    """A residual 3D U-Net with strided convolutions, told by a code what it sees: to be completed by what it answers."""
 
-    Inputs: `patch` (N, sources, D, H, W), zeros for a scan that is not there; `given` (N, sources), 1 for each that is;
+    def __init__(self, sources: int, features: tuple[int, ...], code: int, groups: int, stride: int = 1) -> None:
+        """`features`: at each depth, the first at 1 / `stride` of the resolution."""
+        super().__init__()
+        self.stem = VolumeBlock(sources, features[0], stride, code, groups)
+        self.down = nn.ModuleList(VolumeBlock(above, below, 2, code, groups) for above, below in pairwise(features))
+        self.up = nn.ModuleList(nn.ConvTranspose3d(below, above, 2, 2) for above, below in pairwise(features))
+        self.merge = nn.ModuleList(VolumeBlock(2 * count, count, 1, code, groups) for count in features[:-1])
+
+    def features(self, patch: Tensor, code: Tensor) -> Tensor:
+        """(N, sources, D, H, W) and (N, code) to the first of `features` maps, at 1 / `stride` of the resolution."""
+        passed = [self.stem(patch, code)]
+        for block in self.down:
+            passed.append(block(passed[-1], code))
+        features = passed.pop()
+        for depth in reversed(range(len(passed))):
+            features = self.merge[depth](torch.cat([self.up[depth](features), passed[depth]], 1), code)
+        return features
+
+
+class ConditionalVolumeNet(CodedUnet):
+    """Inputs: `patch` (N, sources, D, H, W), zeros for a scan that is not there; `given` (N, sources), 1 for each that is;
     `wanted` (N, targets), one-hot. Output (N, 2, D, H, W): the mean and the logarithm of the variance.
     """
 
@@ -70,27 +90,15 @@ class ConditionalVolumeNet(nn.Module):
         self, settings: ConditionalVolumeNetSettings, sources: int, floors: tuple[float, ...], tissues: int = 0
     ) -> None:
         """`floors`: the lowest value that each target can have; `tissues`: classes of the auxiliary output, 0: none."""
-        super().__init__()
-        features, groups, code = settings.features, settings.groups, sources + len(floors)
+        super().__init__(sources, settings.features, sources + len(floors), settings.groups)
         self.tissues = tissues
-        self.stem = VolumeBlock(sources, features[0], 1, code, groups)
-        self.down = nn.ModuleList(VolumeBlock(above, below, 2, code, groups) for above, below in pairwise(features))
-        self.up = nn.ModuleList(nn.ConvTranspose3d(below, above, 2, 2) for above, below in pairwise(features))
-        self.merge = nn.ModuleList(VolumeBlock(2 * count, count, 1, code, groups) for count in features[:-1])
-        self.last = nn.Conv3d(features[0], 2 + tissues, 1)
+        self.last = nn.Conv3d(settings.features[0], 2 + tissues, 1)
         self.floors: Tensor
         self.register_buffer("floors", torch.tensor(floors), persistent=False)
 
     def forward(self, patch: Tensor, given: Tensor, wanted: Tensor) -> Tensor | Guided:
         """See the class; in training with tissues, their logits beside it at full resolution."""
-        code = torch.cat([given, wanted], 1)
-        passed = [self.stem(patch, code)]
-        for block in self.down:
-            passed.append(block(passed[-1], code))
-        features = passed.pop()
-        for depth in reversed(range(len(passed))):
-            features = self.merge[depth](torch.cat([self.up[depth](features), passed[depth]], 1), code)
-        answer = self.last(features)
+        answer = self.last(self.features(patch, torch.cat([given, wanted], 1)))
         output = answer[:, :2].float()
         if self.training:
             return Guided(output, answer[:, 2:]) if self.tissues else output

@@ -4,14 +4,18 @@ Each is told which scans it is given, so that zeros in the place of one are no t
 never there without it: the logits of such a structure are far below 0 where the scan with agent is not given.
 """
 
+from typing import Literal
+
 import torch
 from monai.networks.nets import BasicUNet, DynUNet
+from monai.networks.utils import pixelshuffle
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from training.config import Settings
 from training.networks.conditional import Trunk, TrunkSettings
+from training.networks.conditional_volume import CodedUnet
 from training.networks.parts import InFullPrecision
 from training.networks.volume import VolumeNetSettings
 
@@ -170,6 +174,48 @@ class VolumeOutline(nn.Module):
     def forward(self, patch: Tensor, given: Tensor) -> Tensor:
         """See the class."""
         logits: Tensor = self.unet(_with_code(patch, given)).float()
+        return logits + without_agent(given, self.agent, self.place)[:, :, None, None, None]
+
+
+class BlocksNetSettings(Settings):
+    """Size of the 3D network that outlines on two cores."""
+
+    kind: Literal["blocks"] = "blocks"
+    """Blocks of two voxels a side are what its first layer looks at and its last one answers for."""
+    features: tuple[int, ...] = Field((32, 64, 96, 128), min_length=2)
+    """Feature maps at 1/2, 1/4, 1/8 ... of the resolution."""
+    groups: int = Field(8, gt=0)
+    """Groups of feature maps that are normalised together; `features` must be multiples."""
+    size: tuple[int, int, int] = (64, 96, 96)
+    """Voxels that it sees at once, (z, y, x)."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "BlocksNetSettings":
+        if any(count % self.groups for count in self.features):
+            raise ValueError(f"`features` must be multiples of `groups` ({self.groups})")
+        if any(side % self.multiple for side in self.size):
+            raise ValueError(f"the sides of `size` must be multiples of {self.multiple}")
+        return self
+
+    @property
+    def multiple(self) -> int:
+        """The sides of a patch must be multiples of this."""
+        return int(2 ** len(self.features))
+
+
+class BlocksOutline(CodedUnet):
+    """`patch` (N, sources, D, H, W) and `given` (N, sources) to logits (N, structures, D, H, W)."""
+
+    def __init__(self, settings: BlocksNetSettings, sources: int, agent: tuple[bool, ...], place: int | None) -> None:
+        """`agent` and `place`: see `without_agent`."""
+        super().__init__(sources, settings.features, sources, settings.groups, stride=2)
+        self.agent, self.place = agent, place
+        self.last = nn.Conv3d(settings.features[0], 8 * len(agent), 1)
+        nn.init.constant_(self.last.bias, _RARE)
+
+    def forward(self, patch: Tensor, given: Tensor) -> Tensor:
+        """See the class."""
+        logits = pixelshuffle(self.last(self.features(patch, given)), spatial_dims=3, scale_factor=2).float()
         return logits + without_agent(given, self.agent, self.place)[:, :, None, None, None]
 
 

@@ -7,7 +7,7 @@ scans are given is drawn anew for each item (modality dropout). Both stages lear
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,16 @@ from training.data.structures import TUMOR
 from training.data.subsets import Subsets
 from training.networks.conditional import Trunk
 from training.networks.inherit import TrunkOf, inherit_trunk
-from training.networks.tumor import Finder, FinderSettings, OutlineNetSettings, SlabOutline, Staged, VolumeOutline
+from training.networks.tumor import (
+    BlocksNetSettings,
+    BlocksOutline,
+    Finder,
+    FinderSettings,
+    OutlineNetSettings,
+    SlabOutline,
+    Staged,
+    VolumeOutline,
+)
 from training.networks.volume import VolumeNetSettings
 from training.parallel import ALL, Share
 from training.recipes.base import Batch, Stage
@@ -266,24 +275,29 @@ class TumorSlab(Tumor[TumorSlabSettings]):
 class TumorVolumeSettings(TumorSettings):
     """The recipe's options."""
 
-    network: VolumeNetSettings = VolumeNetSettings(kind="nnunet", features=(32, 64, 128, 256, 320))
-    """The network that outlines, and the size of what it sees."""
+    network: Annotated[VolumeNetSettings | BlocksNetSettings, Field(discriminator="kind")] = VolumeNetSettings(
+        kind="nnunet", features=(32, 64, 128, 256, 320)
+    )
+    """The network that outlines, and the size of what it sees; `kind: blocks` is made for two cores."""
+    spacing: int = Field(1, ge=1, le=3)
+    """Side of its voxels in mm."""
 
 
 class TumorVolume(Tumor[TumorVolumeSettings]):
-    """Outlined in 3D patches; for a GPU."""
+    """Outlined in 3D patches: with nnU-Net's network, for a GPU, or with blocks of larger voxels, for two cores."""
 
     @property
     def look(self) -> Look:
         """See `Tumor`."""
         size = self.settings.network.size
-        return Look(size, size[0], flat=False)
+        return Look(size, size[0], self.settings.spacing, flat=False)
 
     def network(self) -> Staged:
         """A new network."""
         wanted = self.settings
-        outline = VolumeOutline(wanted.network, len(wanted.sources), _NEEDS_AGENT, self._agent_place)
-        return self.staged(outline)
+        told = (len(wanted.sources), _NEEDS_AGENT, self._agent_place)
+        net = wanted.network
+        return self.staged(BlocksOutline(net, *told) if net.kind == "blocks" else VolumeOutline(net, *told))
 
     def seen(self, batch: Batch) -> Tensor:
         """See `SegmentationRecipe`."""
@@ -295,11 +309,11 @@ class TumorVolume(Tumor[TumorVolumeSettings]):
         sampler = {
             "kind": "patch",
             "size": list(self.settings.network.size),
-            "overlap": 0.5,
+            "overlap": 0.25 if self.settings.network.kind == "blocks" else 0.5,
             "batch": 1,
             "edge": "zero",
         }
-        return self._declared("patch", sampler, grid(1), "gaussian")
+        return self._declared("patch", sampler, grid(self.settings.spacing), "gaussian")
 
     def example(self, network: nn.Module) -> tuple[Tensor, ...]:
         """See `Recipe`."""

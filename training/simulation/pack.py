@@ -20,6 +20,7 @@ from training.data.regions import BRAIN_REGIONS
 from training.data.split import Part, Split, complete_split, read_split
 from training.simulation.anatomy import Head, head_from_labels, read_labels
 from training.simulation.case import Case, simulate
+from training.simulation.coarser import coarser
 from training.simulation.settings import SimulateSettings
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
@@ -46,6 +47,11 @@ class Batch:
     def slices(self) -> int | None:
         """How many slices of each case are kept; None: all."""
         return None if self.part == "test" else self.settings.slices
+
+    @property
+    def spacing(self) -> int:
+        """Side of the voxels of each case in mm."""
+        return 1 if self.part == "test" else self.settings.spacing
 
     def names(self) -> list[str]:
         """The folder names of the cases."""
@@ -113,13 +119,14 @@ def write_simulated(batch: Batch, head: Head, index: int, name: str) -> None:
     """Simulate and write one case; it depends on the seed, the label map's name and its number alone."""
     settings = batch.settings
     rng = np.random.default_rng([settings.seed, *batch.label_map.name.encode(), index])
-    case = keep_slices(simulate(head, settings.case, rng), batch.slices, rng)
+    case = coarser(keep_slices(simulate(head, settings.case, rng), batch.slices, rng), batch.spacing)
     about: dict[str, Any] = {
         "person": batch.person,
         "origin": "simulated",
         "label_map": batch.label_map.name,
         "seed": settings.seed,
         "index": index,
+        "spacing": [float(batch.spacing)] * 3,
         **case.about,
     }
     write_case(batch.folder / name, case.sources, case.targets, case.region, about, case.tissue, case.disease)

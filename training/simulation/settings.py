@@ -149,6 +149,9 @@ class SimulateSettings(Settings):
     slices: int | None = Field(None, ge=16)
     """Of each case to learn from, or to choose an epoch with, keep only so many neighbouring axial slices, at a random place,
     scaled by the whole: more heads on the same disk. Cases of the test part are whole. None: all."""
+    spacing: int = Field(1, ge=1, le=4)
+    """Side in mm of the voxels of cases to learn from, or to choose an epoch with; all are simulated at 1 mm, and those of the
+    test part stay so."""
     extra_labels: dict[int, str] = Field(default_factory=dict)
     """Tissue of labels that the shipped label maps do not have, by number; a tissue's name, or `air`."""
     case: CaseSettings = CaseSettings()
