@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,29 @@ def test_scans_of_one_person_alone_are_refused(tmp_path: Path) -> None:
     write_heads(tmp_path / "one", 1)
     with pytest.raises(ConfigError, match=r"are of one person \(head 0-0\)"):
         maker(tmp_path, "one")
+
+
+def test_a_slab_of_one_value_is_never_drawn(tmp_path: Path) -> None:
+    """Norms over an item divide by next to nothing there: the gradient of two dozen layers is no number."""
+    write_heads(tmp_path / "heads", 3, modalities=(Modality.T1, Modality.CT))
+    for number, empty in ((0, slice(4, None)), (1, slice(None))):  # nearly all of a scan, and all of another
+        file = tmp_path / "heads" / f"case_{number}" / "source_T1.npy"
+        scan = np.load(file)
+        scan[:, empty] = 0.25
+        np.save(file, scan)
+    made = maker(tmp_path, "heads", a=Modality.CT, b=Modality.T1)
+    seen, refused = 0, 0
+    for number in range(60):
+        try:
+            item = made(np.random.default_rng(number))
+        except ConfigError as error:
+            assert re.search(r"T1 of the case case_1 has a single value.*take it out", str(error))
+            refused += 1
+            continue
+        seen += 1
+        assert all(float(item[side].min()) < float(item[side].max()) for side in "ab")
+    assert seen > 20
+    assert refused > 5
 
 
 def test_scans_of_other_sizes_stand_in_the_same_crop(tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ from training.data.directions import OneScan
 from training.data.pools import Drawn, Pools, PoolSettings
 from training.data.slabs import SlabSettings, draw_box
 
+_LOOKS = 100
+"""Places of a scan that are looked at for one that shows something."""
+
 
 class Side:
     """All cases of a mix of pools that have one kind of scan. Pools without such a case are left out."""
@@ -118,8 +121,20 @@ class AnyScanMaker:
 
 
 def cut_slab(drawn: Drawn, modality: Modality, settings: SlabSettings, slices: int, rng: np.random.Generator) -> Tensor:
-    """A random slab of a scan, (slices, H, W), half of the time with left and right exchanged."""
-    image: NDArray[np.generic] = draw_box(drawn, settings, rng).cut(drawn.case.sources[modality], slices)
+    """A random slab of a scan, (slices, H, W), half of the time with left and right exchanged.
+
+    Never one of a single value: norms over each item then divide by next to nothing, layer after layer, until the gradient is
+    no number. Raises ConfigError where the scan shows nothing wherever one looks.
+    """
+    for _ in range(_LOOKS):
+        image: NDArray[np.generic] = draw_box(drawn, settings, rng).cut(drawn.case.sources[modality], slices)
+        if image.min() != image.max():
+            break
+    else:
+        raise ConfigError(
+            f"The scan {modality} of the case {drawn.case.name} has a single value in each of {_LOOKS} places looked at. Look "
+            "at the case (`python -m training qc`), and take it out of its folder if it is empty."
+        )
     if rng.random() < 0.5:  # heads are nearly alike left and right
         image = image[..., ::-1]
     return torch.from_numpy(np.ascontiguousarray(image, np.float32))
