@@ -16,7 +16,7 @@ from modality_conversion.modality import Modality
 from training.config import ConfigError
 from training.data.cases import write_case
 from training.data.scale import normalise_source
-from training.evaluation.calibrate import calibrate, quantile, spearman, write_calibration
+from training.evaluation.calibrate import Volume, calibrate, quantile, raised_quantile, spearman, write_calibration
 from training.evaluation.cases import packed_cases
 from training.evaluation.command import run_calibrate
 from training.evaluation.settings import CalibrateSettings
@@ -121,6 +121,45 @@ def test_the_quantile_steps_up_for_few_scores() -> None:
     scores = [np.arange(1, 10, dtype=np.float32)]  # nine scores: the rank for 0.9 is ceil(10 * 0.9) = 9
     assert quantile(scores, 0.9) == 9
     assert quantile(scores, 0.5) == 5
+
+
+def people_of(scales: np.ndarray, rng: np.random.Generator) -> list[list[np.ndarray]]:
+    return [[np.abs(rng.normal(0, scale, 400)).astype(np.float32)] for scale in scales]
+
+
+def test_the_level_is_raised_so_that_a_new_person_is_covered() -> None:
+    """People who differ in how hard they are: what covers nine in ten voxels of all covers fewer of the next person's."""
+    rng = np.random.default_rng(0)
+    plain, raised = [], []
+    for _ in range(150):
+        people = people_of(np.exp(rng.normal(0, 0.8, 5)), rng)
+        new = people.pop()[0]
+        every = [part for parts in people for part in parts]
+        factors = quantile(every, 0.9), raised_quantile(people, 0.9)
+        assert factors[1] >= factors[0]
+        plain.append(np.mean(new <= factors[0]))
+        raised.append(np.mean(new <= factors[1]))
+    assert np.mean(plain) < 0.89
+    assert 0.9 < np.mean(raised) < 0.93
+
+
+def test_people_who_are_alike_need_no_raised_level() -> None:
+    people = people_of(np.ones(4), np.random.default_rng(1))
+    every = [part for parts in people for part in parts]
+    assert raised_quantile(people, 0.9) == pytest.approx(quantile(every, 0.9), rel=0.02)
+    assert raised_quantile(people[:1], 0.9) == quantile(people[0], 0.9)
+
+
+def test_a_volumes_half_width_needs_a_factor_for_each_tissue_that_did_not_see_the_person() -> None:
+    volume = Volume("one", Modality.T1, Modality.CT, {"bone": 2.0, "soft_tissue": 3.0}, 9.0)
+    factors = {
+        (Modality.T1, Modality.CT, "bone", "one"): 1.5,
+        (Modality.T1, Modality.CT, "soft_tissue", "one"): 2.0,
+        (Modality.T1, Modality.CT, "soft_tissue", "two"): 100.0,
+    }
+    assert volume.half_width(factors) == 9
+    del factors[Modality.T1, Modality.CT, "bone", "one"]
+    assert volume.half_width(factors) is None
 
 
 def test_spearman_of_too_few_volumes_is_none() -> None:

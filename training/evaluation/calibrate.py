@@ -5,13 +5,16 @@ wanted share of the held-out voxels do not exceed (Angelopoulos and Bates, Confo
 2023), every case with the same weight, however much of the tissue it shows. Neighbouring voxels are alike, so what is
 promised is an average over like heads, not for each.
 
+A new person differs from those at hand by more than their voxels do from one another, so that the factor of all of them covers
+too little of the next one. Therefore the share is raised until people judged by the others are covered as promised, on average.
+
 `measured` is the coverage on people whom the factor did not see: the cases are split by person, each person's voxels are
-judged by the factor of all others, and then the factor that is written is taken from all.
+judged by a factor that was made of all others alone, raised share and all; then the factor that is written is taken from all.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,8 +52,30 @@ class Scores:
         default_factory=lambda: defaultdict(list)
     )
     """Person, and (tissue number, region, score) of some voxels, to see the coverage in true tissues."""
-    volumes: list[tuple[float, float]] = field(default_factory=list)
-    """Mean standard deviation and mean absolute error in the head of each conversion."""
+    volumes: list["Volume"] = field(default_factory=list)
+    """Each conversion as a whole."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One conversion: how unsure the model is in each kind of tissue, and how far off it is."""
+
+    person: str
+    source: Modality
+    target: Modality
+    sigma: dict[str, float]
+    """Sum of the standard deviations in a tissue over the number of all voxels, so that their sum is the mean."""
+    error: float
+    """Mean absolute error."""
+
+    def half_width(self, factors: Mapping[tuple[Modality, Modality, str, str], float]) -> float | None:
+        """Mean half-width of the interval, by factors that did not see this person; None where one is missing."""
+        parts = [
+            (sigma, factors.get((self.source, self.target, tissue, self.person)))
+            for tissue, sigma in self.sigma.items()
+        ]
+        known = [sigma * factor for sigma, factor in parts if factor is not None]
+        return sum(known) if len(known) == len(parts) else None
 
 
 def calibrate(
@@ -104,16 +129,18 @@ def _one(
     inside = kinds > 0
     if not inside.any():
         return
-    scores.volumes.append((float(sigma[inside].mean()), float(off[inside].mean())))
     regions = None if task.regions is None else sitk.GetArrayViewFromImage(task.regions)
     person = case.person or case.name
+    unsure = {}
     for number, name in enumerate(tissue_names(target), start=1):
         places = np.flatnonzero(kinds == number)
         if len(places) < settings.least_voxels:
             continue
+        unsure[name] = float(sigma.ravel()[places].sum(dtype=np.float64) / np.count_nonzero(inside))
         some = rng.choice(places, settings.voxels)  # with repetition: every case has the same weight
         ratio = (off.ravel()[some] / sigma.ravel()[some]).astype(np.float32)
         scores.by_tissue[source, target, name].setdefault(person, []).append(ratio)
+    scores.volumes.append(Volume(person, source, target, unsure, float(off[inside].mean())))
     if regions is not None:
         some = rng.choice(np.flatnonzero(inside), 4 * settings.voxels)
         columns = [kinds.ravel()[some], regions.ravel()[some], off.ravel()[some] / sigma.ravel()[some]]
@@ -133,15 +160,39 @@ def quantile(scores: Sequence[NDArray[np.float32]], coverage: float) -> float:
     return float(ranked[rank - 1])
 
 
+def raised_quantile(people: Sequence[Sequence[NDArray[np.float32]]], coverage: float) -> float:
+    """The factor for a new person, from the scores of each case of each person: the quantile of all at the lowest level from
+    `coverage` on at which people judged by the same quantile of the others are covered so well on average.
+    """
+    every = [part for parts in people for part in parts]
+    if len(people) < 2:
+        return quantile(every, coverage)
+
+    def covered(level: float) -> float:
+        shares = []
+        for number, own in enumerate(people):
+            limit = quantile([part for other, parts in enumerate(people) if other != number for part in parts], level)
+            shares += [float(np.mean(part <= limit)) for part in own]
+        return float(np.mean(shares))
+
+    low, high = coverage, 1.0
+    if covered(low) >= coverage:
+        return quantile(every, low)
+    while high - low > 1e-3:  # coverage rises with the level
+        middle = (low + high) / 2
+        low, high = (low, middle) if covered(middle) >= coverage else (middle, high)
+    return quantile(every, high)
+
+
 def _result(bundle: Bundle, scores: Scores, names: Sequence[str], settings: CalibrateSettings) -> dict[str, Any]:
     factors, held_out = [], {}
     for (source, target, tissue), people in scores.by_tissue.items():
-        every = [part for parts in people.values() for part in parts]
+        count = sum(map(len, people.values()))
         shares = []
         for person, parts in people.items():
-            others = [part for other, theirs in people.items() if other != person for part in theirs]
+            others = [theirs for other, theirs in people.items() if other != person]
             if others:
-                limit = quantile(others, settings.coverage)
+                limit = raised_quantile(others, settings.coverage)
                 held_out[source, target, tissue, person] = limit
                 shares += [float(np.mean(part <= limit)) for part in parts]
         factors.append(
@@ -149,9 +200,9 @@ def _result(bundle: Bundle, scores: Scores, names: Sequence[str], settings: Cali
                 "source": source.value,
                 "target": target.value,
                 "tissue": tissue,
-                "factor": max(quantile(every, settings.coverage), 1e-3),
+                "factor": max(raised_quantile(list(people.values()), settings.coverage), 1e-3),
                 "floor": floor(bundle.spec, target),
-                "cases": len(every),
+                "cases": count,
                 "measured": float(np.mean(shares)) if shares else None,
             }
         )
@@ -164,8 +215,25 @@ def _result(bundle: Bundle, scores: Scores, names: Sequence[str], settings: Cali
         "cases": list(names),
         "calibration": section,
         "regions": _coverage_of_regions(scores, held_out),
-        "spearman": spearman(scores.volumes),
-        "conversions": len(scores.volumes),
+        **_ranks(scores.volumes, held_out),
+    }
+
+
+def _ranks(volumes: Sequence[Volume], held_out: Mapping[tuple[Modality, Modality, str, str], float]) -> dict[str, Any]:
+    """How well the mean half-width of a volume's interval tells its mean error: Spearman's correlation of each target, whose
+    units are its own, and the mean of these.
+    """
+    pairs: dict[Modality, list[tuple[float, float]]] = defaultdict(list)
+    for volume in volumes:
+        half_width = volume.half_width(held_out)
+        if half_width is not None:
+            pairs[volume.target].append((half_width, volume.error))
+    by_target = {target.value: spearman(known) for target, known in pairs.items()}
+    found = [value for value in by_target.values() if value is not None]
+    return {
+        "spearman": float(np.mean(found)) if found else None,
+        "spearman_by_target": by_target,
+        "conversions": len(volumes),
     }
 
 
