@@ -30,7 +30,7 @@ from .same_head import check_same_head
 __all__ = ["Contrast", "Lesion", "LesionCheck", "Limits", "check_lesions"]
 
 NOTICE = "Made by a program. Not for diagnosis."
-_MARGIN_MM = 15.0
+MARGIN_MM = 15.0
 _WHOLE = 0.3
 """A lesion that takes up more of the head than this has no surroundings that would say anything."""
 _PERHAPS_LOST = (
@@ -205,7 +205,7 @@ class _Pair:
         least = (
             self.limits.smallest_ml / self.ml(1) * (1 - 1e-9)
         )  # or rounding would cost the one that is just as large
-        return parts(mask, self.spacing, _MARGIN_MM, least)
+        return parts(mask, self.spacing, MARGIN_MM, least)
 
     def contrasts(
         self, part: Part, lesions: np.ndarray, partner: Part | None = None
@@ -291,7 +291,7 @@ class _Pair:
 
 def _of_outlines(pair: _Pair, first: np.ndarray, second: np.ndarray) -> tuple[list[Lesion], int]:
     """Lesions outlined on both scans; a small one can be the partner of a large one, but has no entry of its own."""
-    whole = [parts(mask, pair.spacing, _MARGIN_MM)[0] for mask in (first, second)]
+    whole = [parts(mask, pair.spacing, MARGIN_MM)[0] for mask in (first, second)]
     every = first | second
     lesions: list[Lesion] = []
     smaller = 0

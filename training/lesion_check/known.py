@@ -17,6 +17,7 @@ from modality_conversion.lesion_finder import Discriminant, find
 from modality_conversion.lesion_judge import CLASSES, traits
 from modality_conversion.lesion_list import Limits
 from modality_conversion.lesion_match import parts
+from modality_conversion.lesions import MARGIN_MM
 from modality_conversion.modality import Modality
 from training.data.regions import Region
 from training.lesion_check.plant import Head, Mask, Volume, degraded
@@ -24,7 +25,6 @@ from training.lesion_check.samples import Rows
 from training.lesion_check.scenes import Scene, image, strength, visible
 
 _PLANTED = 4
-_MARGIN_MM = 15.0
 _KEPT = (0.0, 0.0, 0.0, 0.1, 0.25, 0.3)
 """Of a lesion to lose; most are erased."""
 _LOSSES = (0, 1, 1, 1, 1, 2, 3)
@@ -102,7 +102,7 @@ def known_rows(scene: Scene, source: Modality, target: Modality, rng: np.random.
         return None
     limits = Limits()
     smallest = limits.smallest_ml / head.ml(1)
-    lesions, _ = parts(known.mask, spacing, _MARGIN_MM, smallest)
+    lesions, _ = parts(known.mask, spacing, MARGIN_MM, smallest)
     first, second = (
         least_difference(scan, brain, kind is Modality.CT, limits) for scan, kind in zip(scans, kinds, strict=True)
     )
