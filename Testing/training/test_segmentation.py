@@ -279,6 +279,16 @@ def test_scans_are_dropped_evenly_and_zeros_stand_in_their_places(heads: Path) -
     assert 0.3 < np.mean(np.array(counts) == 1) < 0.7
 
 
+def test_sets_of_scans_that_are_asked_for_often_are_drawn_often(heads: Path) -> None:
+    often = {"T1+T1CE+T2+FLAIR": 0.5, "FLAIR": 0.25}
+    recipe = small("2.5D", heads, boxes={"batch": 8, "workers": 0}, often=often)
+    codes = [tuple(code) for number in range(12) for code in batch_of(recipe, number)["given"].int().tolist()]
+    shares = [np.mean([code == wanted for code in codes]) for wanted in ((1, 1, 1, 1), (0, 0, 0, 1))]
+    assert 0.4 < shares[0] < 0.75
+    assert 0.15 < shares[1] < 0.45
+    assert len(set(codes)) > 4  # the others still come
+
+
 def test_nothing_enhances_where_no_agent_was_given(heads: Path) -> None:
     recipe = small("2.5D", heads)
     network = recipe.network().eval()
@@ -383,6 +393,8 @@ def test_the_head_network_takes_any_size_of_its_multiple() -> None:
     [
         ("2.5D", {"sources": ["T1", "T1"]}, "each MR contrast once"),
         ("2.5D", {"crop": [60, 64]}, "multiples of 8"),
+        ("2.5D", {"often": {"T1+CT": 0.5}}, "`often` gives sets of T1, T1CE, T2, FLAIR"),
+        ("2.5D", {"often": {"T1": 0.6, "T2": 0.6}}, "shares of 1 in all"),
         ("2.5D", {"network": SLAB | {"outputs": 2}}, "even number more"),
         ("2.5D", {"find": FIND | {"size": [40, 32, 32]}}, "multiples of 32"),
         ("3D", {"network": SMALL["3D"][1]["network"] | {"size": [30, 32, 32]}}, "multiples of 4"),

@@ -61,6 +61,9 @@ class TumorSettings(SegmentationSettings):
     """How often one scan is given though the case has several; else their number is drawn evenly."""
     find: FinderSettings = FinderSettings()
     """The network that finds."""
+    often: dict[str, float] = Field(default_factory=dict)
+    """Sets of scans that get a share of the draws before any others, such as `T1+T1CE+T2+FLAIR: 0.4`: those that are asked for
+    most."""
     find_items: int | None = Field(None, gt=0)
     """From so many items of a batch, of all processes together, the network that finds learns; None: all. A head at 3 mm
     costs more than a slab."""
@@ -71,6 +74,15 @@ class TumorSettings(SegmentationSettings):
     def _once(self) -> "TumorSettings":
         if len(set(self.sources)) < len(self.sources) or Modality.CT in self.sources:
             raise ValueError("`sources` names each MR contrast once")
+        return self
+
+    @model_validator(mode="after")
+    def _known_sets(self) -> "TumorSettings":
+        known = [str(source) for source in self.sources]
+        wrong = [name for name in self.often if not set(name.split("+")) <= set(known)]
+        if wrong or min(self.often.values(), default=0) < 0 or sum(self.often.values()) > 1:
+            example = "+".join(known)
+            raise ValueError(f"`often` gives sets of {', '.join(known)}, such as {example}, shares of 1 in all at most")
         return self
 
 
@@ -115,7 +127,8 @@ class Tumor(SegmentationRecipe[AnyTumor]):
 
     def subsets(self) -> Subsets:
         """See `SegmentationRecipe`."""
-        return Subsets(self.settings.sources, TUMOR, self.settings.single)
+        often = {tuple(map(Modality, name.split("+"))): share for name, share in self.settings.often.items()}
+        return Subsets(self.settings.sources, TUMOR, self.settings.single, often=often)
 
     def held_out_subsets(self) -> dict[str, Subsets]:
         """See `SegmentationRecipe`: all scans, and each alone."""
