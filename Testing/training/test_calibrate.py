@@ -151,7 +151,7 @@ def test_people_who_are_alike_need_no_raised_level() -> None:
 
 
 def test_a_volumes_half_width_needs_a_factor_for_each_tissue_that_did_not_see_the_person() -> None:
-    volume = Volume("one", Modality.T1, Modality.CT, {"bone": 2.0, "soft_tissue": 3.0}, 9.0)
+    volume = Volume("one", Modality.T1, Modality.CT, {"bone": 2.0, "soft_tissue": 3.0}, 7.0)
     factors = {
         (Modality.T1, Modality.CT, "bone", "one"): 1.5,
         (Modality.T1, Modality.CT, "soft_tissue", "one"): 2.0,
@@ -160,6 +160,32 @@ def test_a_volumes_half_width_needs_a_factor_for_each_tissue_that_did_not_see_th
     assert volume.half_width(factors) == 9
     del factors[Modality.T1, Modality.CT, "bone", "one"]
     assert volume.half_width(factors) is None
+
+
+def test_one_hard_person_does_not_make_a_few_voxels_decide() -> None:
+    """No level covers both of two who differ so much: the factor is what the harder one needs."""
+    rng = np.random.default_rng(2)
+    for scales in ((1, 3), (1, 1, 5), (1, 1, 1, 1, 8)):
+        people = people_of(np.array(scales, float), rng)
+        every = [part for parts in people for part in parts]
+        found = raised_quantile(people, 0.9)
+        assert quantile(every, 0.9) <= found <= quantile(people[-1], 0.9)
+
+
+def test_a_volume_without_a_known_tissue_has_no_half_width() -> None:
+    assert Volume("one", Modality.T1, Modality.CT, {}, 7.0).half_width({}) is None
+
+
+def test_volumes_are_ranked_within_one_target(tmp_path: Path, bundle: Bundle) -> None:
+    """Three people, the more unsure the farther off."""
+    cases = packed_cases(noisy_heads(tmp_path / "cases", (0.02, 0.05, 0.1)))
+    content = calibrate(bundle, cases, settings(tmp_path))
+    assert set(content["spearman_by_target"]) == {"CT"}
+    assert content["spearman"] == content["spearman_by_target"]["CT"]
+    rows = content["volumes"]
+    assert len(rows) == content["conversions"] == 6
+    pairs = [(row["half_width"], row["error"]) for row in rows]
+    assert content["spearman"] == pytest.approx(stats.spearmanr(*zip(*pairs, strict=True)).statistic)
 
 
 def test_spearman_of_too_few_volumes_is_none() -> None:

@@ -15,7 +15,9 @@ from small_head import small_labels, write_labels
 from test_simulation import NOTHING
 from training.config import ConfigError
 from training.data.cases import complete_cases
+from training.data.regions import Disease
 from training.data.split import read_split
+from training.data.structures import tumor_masks
 from training.project import Project
 from training.simulation.case import Case
 from training.simulation.coarser import coarser
@@ -152,9 +154,22 @@ def test_a_larger_voxel_is_what_most_of_it_is() -> None:
     case = Case({Modality.T1: scan}, {}, codes, codes, {}, codes)
     found = coarser(case, 2)
     assert found.region.ravel().tolist() == [3, 1]  # as many of each: the lowest
-    assert found.disease.ravel().tolist() == [3, 1]
     assert found.sources[Modality.T1].ravel().tolist() == [3.5, 11.5]
     assert coarser(case, 1) is case
+
+
+def test_no_part_of_a_tumor_is_lost_to_a_vote_among_the_parts() -> None:
+    """Each nested part is where it is more than half of the larger voxel, as its own mask says."""
+    rng = np.random.default_rng(0)
+    disease = rng.choice(6, (32, 32, 32), p=[0.2, 0.2, 0.1, 0.16, 0.17, 0.17]).astype(np.uint8)
+    scan = np.zeros(disease.shape, np.float32)
+    found = coarser(Case({Modality.T1: scan}, {}, disease, disease, {}, disease), 2).disease
+    masks = tumor_masks(disease)
+    shares = np.stack([blocks_of(mask.astype(float)).mean((3, 4, 5)) for mask in masks])
+    np.testing.assert_array_equal(tumor_masks(found), shares > 0.5)
+    assert set(np.unique(found)) == set(range(6))
+    others = blocks_of(np.isin(disease, (Disease.MS_LESION, Disease.OTHER)).astype(float)).mean((3, 4, 5))
+    assert (others[np.isin(found, (Disease.MS_LESION, Disease.OTHER))] > 0).all()
 
 
 def test_the_picture_shows_the_slice_with_most_lesion() -> None:

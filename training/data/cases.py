@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modality_conversion.modality import Modality
+from training.config import ConfigError
 
 MARK = "case.json"
 """The file that makes a folder a complete case."""
@@ -40,6 +41,11 @@ class PackedCase:
         """(z, y, x)."""
         depth, height, width = self.region.shape
         return depth, height, width
+
+    @property
+    def side(self) -> float:
+        """Side of its cubic voxels in mm."""
+        return float(self.about["spacing"][0])
 
 
 def write_case(
@@ -111,6 +117,16 @@ def read_case(folder: Path) -> PackedCase:
         disease=where_there("disease"),
         about=about,
     )
+
+
+def require_fine(case: PackedCase) -> PackedCase:
+    """The case. Raises ConfigError where its voxels are larger than 1 mm, which only networks that segment can learn from."""
+    if case.side > 1:
+        raise ConfigError(
+            f"The case {case.name} has voxels of {case.side:g} mm; here cases of 1 mm are needed. Simulate it again with "
+            "`simulate.spacing: 1`, into another folder."
+        )
+    return case
 
 
 def complete_cases(folder: Path) -> Iterator[PackedCase]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from modality_conversion.modality import Modality
 from modality_conversion.resampling import new_length
 from modality_conversion.steps import Resample
+from training.config import ConfigError
 from training.data.cases import PackedCase
 from training.data.structures import Structures
 
@@ -40,7 +41,12 @@ class Coarse:
         return found
 
     def _coarser(self, case: PackedCase, array: NDArray[np.float32]) -> NDArray[np.float32]:
-        times = self.spacing / float(case.about["spacing"][0])
+        times = self.spacing / case.side
+        if times < 1:
+            raise ConfigError(
+                f"The case {case.name} has voxels of {case.side:g} mm, above the {self.spacing:g} mm of the stage that finds. "
+                f"Simulate cases of smaller voxels, or set `find.spacing` to {case.side:g} or more."
+            )
         scale = (times,) * 3
         after = tuple(new_length(n, times) for n in array.shape)
         return np.asarray(Resample(array.shape, after, scale, "area").forward(array), np.float32)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from training.config import ConfigError, Settings
 from training.data.augment import SourceAugmentation
-from training.data.cases import PackedCase, opened_cases
+from training.data.cases import PackedCase, opened_cases, require_fine
 from training.data.directions import Needs
 from training.data.regions import BRAIN_REGIONS, Region
 from training.parallel import ALL, Share
@@ -42,7 +42,15 @@ class Drawn(NamedTuple):
 class Pools:
     """The usable cases of several pools, drawn by shares."""
 
-    def __init__(self, pools: Mapping[str, PoolSettings], shares: Mapping[str, float], directions: Needs) -> None:
+    def __init__(
+        self,
+        pools: Mapping[str, PoolSettings],
+        shares: Mapping[str, float],
+        directions: Needs,
+        *,
+        any_spacing: bool = False,
+    ) -> None:
+        """`any_spacing`: cases of voxels above 1 mm are taken too. Raises ConfigError where a pool has nothing to use."""
         names = [name for name, share in shares.items() if share > 0]
         unknown = set(names) - set(pools)
         if unknown:
@@ -52,6 +60,10 @@ class Pools:
         self.names, self.settings = names, pools
         self.shares = np.array([shares[name] for name in names], float) / sum(shares[name] for name in names)
         self.cases = {name: _usable(name, pools[name].folder, directions) for name in names}
+        if not any_spacing:
+            for cases in self.cases.values():
+                for case in cases:
+                    require_fine(case)
         # Found when first asked for: reading all cases would delay the first step.
         self._brain: dict[tuple[str, int], tuple[int, int]] = {}
         self._lesions: dict[tuple[str, int], NDArray[np.integer]] = {}

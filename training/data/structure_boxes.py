@@ -1,4 +1,4 @@
-"""Draws boxes of scans and of the structures in them from packed cases: slabs or patches at full size, and a coarse look.
+"""Draws boxes of scans and of the structures in them from packed cases: slabs or patches, and a coarse look at the whole.
 
 An item holds `given` (places,), 1 for each source that is there, and `source`, `truth`; with a coarse look `coarse` and
 `coarse_truth` too. Of slabs `source` is (places * context, H, W) and `truth` (structures * outputs, H, W), of patches
@@ -26,6 +26,8 @@ from training.data.subsets import Given, Subsets
 from training.data.turning import TurnSettings, random_turn, turned
 
 Size = tuple[int, int, int]
+_AWAY_MM = 8
+"""An item that is aimed at a structure has its middle at most so far from it along each axis."""
 
 
 class BoxSettings(Settings):
@@ -55,11 +57,11 @@ class Look:
 
     def factor(self, case: PackedCase) -> int:
         """How many of a case's voxels make one, along each axis. Raises ConfigError where they do not fit into it."""
-        side = float(case.about["spacing"][0])
+        side = case.side
         if self.spacing % side:
             raise ConfigError(
                 f"The case {case.name} has voxels of {side:g} mm, of which none of {self.spacing} mm can be made. Simulate "
-                f"cases of 1 or {self.spacing} mm."
+                f"cases of 1 mm, or set the recipe's `spacing` to a multiple of {side:g}."
             )
         return round(self.spacing / side)
 
@@ -121,7 +123,7 @@ class BoxMaker:
         margin = (look.size[0] - look.outputs) // 2
         truth = (masks[:, margin : margin + look.outputs] > 0.5).astype(np.float32)
         if not look.flat:
-            source, truth = self._turned(source, truth, rng)
+            source, truth = self._turned(source, truth, drawn.augmentation.calm, rng)
             return {"source": source, "truth": truth}
         return {"source": source.reshape(-1, *look.size[1:]), "truth": truth.reshape(-1, *look.size[1:])}
 
@@ -130,7 +132,8 @@ class BoxMaker:
         case, wanted = drawn.case, self.settings
         there = self._places(case)
         if len(there) and rng.random() < wanted.aimed:
-            z, y, x = there[int(rng.integers(len(there)))] + rng.integers(-8, 9, 3)
+            away = round(_AWAY_MM / case.side)
+            z, y, x = there[int(rng.integers(len(there)))] + rng.integers(-away, away + 1, 3)
             return int(z.clip(0, case.shape[0] - 1)), int(y), int(x)
         depth, height, width = case.shape
         first, last = drawn.brain if rng.random() < wanted.brain else (0, depth - 1)
@@ -140,7 +143,7 @@ class BoxMaker:
         """Some voxels of the outermost structure, (n, 3); found when first asked for."""
         key = id(case)
         if key not in self._on:
-            step = max(1, int(3 / case.about["spacing"][0]))
+            step = max(1, int(3 / case.side))
             thin = self.structures.masks(case, lambda volume: volume[::step, ::step, ::step])[0]
             found = (np.argwhere(thin) * step).astype(np.int32)
             self._on[key] = found[:: max(1, len(found) // 400)]
@@ -163,15 +166,15 @@ class BoxMaker:
 
         coarse = _scans(given, scan, size, drawn.augmentation, rng)
         truth = cut_patch(mask, corner, size).astype(np.float32)[None]
-        coarse, truth = self._turned(coarse, truth, rng)
+        coarse, truth = self._turned(coarse, truth, drawn.augmentation.calm, rng)
         return {"coarse": coarse, "coarse_truth": truth}
 
     def _turned(
-        self, scans: NDArray[np.float32], masks: NDArray[np.float32], rng: np.random.Generator
+        self, scans: NDArray[np.float32], masks: NDArray[np.float32], calm: float, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Both moved alike."""
+        """Both moved alike, but for a fraction `calm` of the draws, as augmentation has it."""
         wanted = self.settings.turn
-        if wanted.nothing:
+        if wanted.nothing or rng.random() < calm:
             return scans, masks
         both = turned(np.concatenate([scans, masks]), random_turn(wanted, rng))
         return both[: len(scans)], (both[len(scans) :] > 0.5).astype(np.float32)

@@ -132,8 +132,8 @@ def cut_slab(drawn: Drawn, modality: Modality, settings: SlabSettings, slices: i
             break
     else:
         raise ConfigError(
-            f"The scan {modality} of the case {drawn.case.name} has a single value in each of {_LOOKS} places looked at. Look "
-            "at the case (`python -m training qc`), and take it out of its folder if it is empty."
+            f"The scan {modality} of the case {drawn.case.name} has a single value in each of {_LOOKS} places looked at. Take "
+            "the case's folder out of the pool, or pack the scan again."
         )
     if rng.random() < 0.5:  # heads are nearly alike left and right
         image = image[..., ::-1]

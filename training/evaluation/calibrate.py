@@ -6,10 +6,12 @@ wanted share of the held-out voxels do not exceed (Angelopoulos and Bates, Confo
 promised is an average over like heads, not for each.
 
 A new person differs from those at hand by more than their voxels do from one another, so that the factor of all of them covers
-too little of the next one. Therefore the share is raised until people judged by the others are covered as promised, on average.
+too little of the next one. Therefore the share is raised until people judged by the others are covered as promised, on average;
+but never beyond what the hardest of them needs, since then a few voxels would decide.
 
 `measured` is the coverage on people whom the factor did not see: the cases are split by person, each person's voxels are
-judged by a factor that was made of all others alone, raised share and all; then the factor that is written is taken from all.
+judged by a factor that was made of all others alone, raised where these are two or more; then the factor that is written is
+taken from all.
 """
 
 import json
@@ -40,6 +42,8 @@ from training.evaluation.settings import CalibrateSettings
 FILE = "calibration.json"
 Key = tuple[Modality, Modality, str]
 """Source, target, tissue."""
+Factors = Mapping[tuple[Modality, Modality, str, str], float]
+"""By source, target, tissue, and the person whom the factor did not see."""
 
 
 @dataclass
@@ -64,18 +68,18 @@ class Volume:
     source: Modality
     target: Modality
     sigma: dict[str, float]
-    """Sum of the standard deviations in a tissue over the number of all voxels, so that their sum is the mean."""
+    """Sum of the standard deviations in a tissue over the number of all voxels; of the tissues that are large enough."""
     error: float
     """Mean absolute error."""
 
-    def half_width(self, factors: Mapping[tuple[Modality, Modality, str, str], float]) -> float | None:
+    def half_width(self, factors: Factors) -> float | None:
         """Mean half-width of the interval, by factors that did not see this person; None where one is missing."""
         parts = [
             (sigma, factors.get((self.source, self.target, tissue, self.person)))
             for tissue, sigma in self.sigma.items()
         ]
         known = [sigma * factor for sigma, factor in parts if factor is not None]
-        return sum(known) if len(known) == len(parts) else None
+        return sum(known) if known and len(known) == len(parts) else None
 
 
 def calibrate(
@@ -162,11 +166,14 @@ def quantile(scores: Sequence[NDArray[np.float32]], coverage: float) -> float:
 
 def raised_quantile(people: Sequence[Sequence[NDArray[np.float32]]], coverage: float) -> float:
     """The factor for a new person, from the scores of each case of each person: the quantile of all at the lowest level from
-    `coverage` on at which people judged by the same quantile of the others are covered so well on average.
+    `coverage` on at which people judged by the same quantile of the others are covered so well on average; at most the
+    quantile that the hardest of them has alone.
     """
     every = [part for parts in people for part in parts]
+    plain = quantile(every, coverage)
     if len(people) < 2:
-        return quantile(every, coverage)
+        return plain
+    hardest = max(plain, *(quantile(parts, coverage) for parts in people))
 
     def covered(level: float) -> float:
         shares = []
@@ -177,11 +184,11 @@ def raised_quantile(people: Sequence[Sequence[NDArray[np.float32]]], coverage: f
 
     low, high = coverage, 1.0
     if covered(low) >= coverage:
-        return quantile(every, low)
+        return plain
     while high - low > 1e-3:  # coverage rises with the level
         middle = (low + high) / 2
         low, high = (low, middle) if covered(middle) >= coverage else (middle, high)
-    return quantile(every, high)
+    return min(quantile(every, high), hardest)
 
 
 def _result(bundle: Bundle, scores: Scores, names: Sequence[str], settings: CalibrateSettings) -> dict[str, Any]:
@@ -219,27 +226,29 @@ def _result(bundle: Bundle, scores: Scores, names: Sequence[str], settings: Cali
     }
 
 
-def _ranks(volumes: Sequence[Volume], held_out: Mapping[tuple[Modality, Modality, str, str], float]) -> dict[str, Any]:
+def _ranks(volumes: Sequence[Volume], held_out: Factors) -> dict[str, Any]:
     """How well the mean half-width of a volume's interval tells its mean error: Spearman's correlation of each target, whose
     units are its own, and the mean of these.
     """
     pairs: dict[Modality, list[tuple[float, float]]] = defaultdict(list)
+    rows = []
     for volume in volumes:
         half_width = volume.half_width(held_out)
         if half_width is not None:
             pairs[volume.target].append((half_width, volume.error))
+        named = {"person": volume.person, "source": volume.source.value, "target": volume.target.value}
+        rows.append(named | {"sigma": volume.sigma, "half_width": half_width, "error": volume.error})
     by_target = {target.value: spearman(known) for target, known in pairs.items()}
     found = [value for value in by_target.values() if value is not None]
     return {
         "spearman": float(np.mean(found)) if found else None,
         "spearman_by_target": by_target,
         "conversions": len(volumes),
+        "volumes": rows,
     }
 
 
-def _coverage_of_regions(
-    scores: Scores, limits: dict[tuple[Modality, Modality, str, str], float]
-) -> list[dict[str, Any]]:
+def _coverage_of_regions(scores: Scores, limits: Factors) -> list[dict[str, Any]]:
     """Coverage in the tissues that are there in truth, by factors that did not see the person."""
     rows = []
     for (source, target), parts in scores.by_region.items():

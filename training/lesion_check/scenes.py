@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from modality_conversion.modality import Modality
 from training.config import ConfigError
-from training.data.cases import PackedCase, complete_cases
+from training.data.cases import PackedCase, complete_cases, require_fine
 from training.data.scale import TARGET_SCALE
 from training.evaluation.cases import as_scanned
 from training.evaluation.settings import LesionSettings
@@ -55,7 +55,7 @@ def scenes(
 
     `held_back` takes only the last quarter of the people, or only the others. Raises ConfigError where there is no case.
     """
-    cases = [case for folder in folders for case in complete_cases(folder) if _shows_brain(case)]
+    cases = [case for folder in folders for case in map(require_fine, complete_cases(folder)) if _shows_brain(case)]
     if held_back is not None:
         people = sorted({case.person for case in cases})
         last = set(people[round((1 - HELD_BACK) * len(people)) :])

@@ -22,8 +22,8 @@ from training.networks.volume import VolumeNetSettings
 NEVER = -40.0
 """A logit whose probability is 0 in float32, and is still a number in half precision."""
 _RARE = -4.6
-"""The logit of one in a hundred, where a network that finds begins (Lin et al., Focal loss for dense object detection, ICCV
-2017, section 4.1)."""
+"""The logit of one in a hundred, where what looks at whole heads begins (Lin et al., Focal loss for dense object detection,
+ICCV 2017, section 4.1)."""
 _ACTIVATION = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
 _BATCH_NORM = ("batch", {"momentum": 0.03})
 # A batch holds few heads, each with other scans missing, so that its statistics say little of the next one.

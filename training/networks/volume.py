@@ -22,7 +22,7 @@ class VolumeNetSettings(Settings):
     norm: Literal["batch", "instance"] = "batch"
     """`batch` folds into the convolution, which is three times faster on CPUs; `instance` is what nnU-Net has."""
     size: tuple[int, int, int] = (96, 96, 96)
-    """Size of a patch in voxels of 1 mm, (z, y, x); multiples of 16, or for `nnunet` of 2 to the number of halvings."""
+    """Size of a patch in voxels, (z, y, x); multiples of 16, or for `nnunet` of 2 to the number of halvings."""
 
     @model_validator(mode="after")
     def _halves(self) -> "VolumeNetSettings":

@@ -74,7 +74,7 @@ class HeadMask(SegmentationRecipe[HeadMaskSettings]):
         """See `SegmentationRecipe`."""
         wanted = self.settings
         look = Look((wanted.network.context, *wanted.crop), 1, wanted.spacing)
-        return Draws(BoxMaker(Pools(pools, shares, subsets), subsets, HEAD, look, wanted.boxes), seed)
+        return Draws(BoxMaker(Pools(pools, shares, subsets, any_spacing=True), subsets, HEAD, look, wanted.boxes), seed)
 
     def answers(self, network: nn.Module, batch: Batch) -> dict[str, Answer]:
         """See `SegmentationRecipe`."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from torch import Tensor, nn
 
 from modality_conversion.modality import Modality
@@ -61,7 +61,7 @@ class TumorSettings(SegmentationSettings):
     """How often one scan is given though the case has several; else their number is drawn evenly."""
     find: FinderSettings = FinderSettings()
     """The network that finds."""
-    often: dict[str, float] = Field(default_factory=dict)
+    often: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
     """Sets of scans that get a share of the draws before any others, such as `T1+T1CE+T2+FLAIR: 0.4`: those that are asked for
     most."""
     find_items: int | None = Field(None, gt=0)
@@ -80,7 +80,7 @@ class TumorSettings(SegmentationSettings):
     def _known_sets(self) -> "TumorSettings":
         known = [str(source) for source in self.sources]
         wrong = [name for name in self.often if not set(name.split("+")) <= set(known)]
-        if wrong or min(self.often.values(), default=0) < 0 or sum(self.often.values()) > 1:
+        if wrong or sum(self.often.values()) > 1:
             example = "+".join(known)
             raise ValueError(f"`often` gives sets of {', '.join(known)}, such as {example}, shares of 1 in all at most")
         return self
@@ -142,7 +142,9 @@ class Tumor(SegmentationRecipe[AnyTumor]):
         """See `SegmentationRecipe`."""
         wanted = self.settings
         coarse = (wanted.find.size, Coarse(wanted.find.spacing))
-        maker = BoxMaker(Pools(pools, shares, subsets), subsets, TUMOR, self.look, wanted.boxes, coarse)
+        maker = BoxMaker(
+            Pools(pools, shares, subsets, any_spacing=True), subsets, TUMOR, self.look, wanted.boxes, coarse
+        )
         return Draws(maker, seed)
 
     def batches(self, shares: Mapping[str, float], first: int, seed: int, share: Share = ALL) -> Iterator[Batch]:
@@ -285,12 +287,18 @@ class TumorSlab(Tumor[TumorSlabSettings]):
         return slab.flatten(1, 2), given
 
 
+def _family(network: Any) -> str:
+    """Which settings describe a network."""
+    kind = network.get("kind") if isinstance(network, Mapping) else getattr(network, "kind", None)
+    return "blocks" if kind == "blocks" else "unet"
+
+
 class TumorVolumeSettings(TumorSettings):
     """The recipe's options."""
 
-    network: Annotated[VolumeNetSettings | BlocksNetSettings, Field(discriminator="kind")] = VolumeNetSettings(
-        kind="nnunet", features=(32, 64, 128, 256, 320)
-    )
+    network: Annotated[
+        Annotated[VolumeNetSettings, Tag("unet")] | Annotated[BlocksNetSettings, Tag("blocks")], Discriminator(_family)
+    ] = VolumeNetSettings(kind="nnunet", features=(32, 64, 128, 256, 320))
     """The network that outlines, and the size of what it sees; `kind: blocks` is made for two cores."""
     spacing: int = Field(1, ge=1, le=3)
     """Side of its voxels in mm."""

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from modality_conversion.modality import Modality
-from training.data.cases import complete_cases
+from training.data.cases import complete_cases, require_fine
 from training.data.scale import CT_CENTRE, CT_RANGE
 from training.data.split import Part, read_split
 from training.recognise.settings import HeadSettings
@@ -75,7 +75,7 @@ def in_units(volume: NDArray[np.floating], kind: Modality, rng: np.random.Genera
 
 def packed_scans(folder: Path, seed: int = 11) -> Iterator[SimulatedScan]:
     """Every source of every packed case of a folder."""
-    for case in complete_cases(folder):
+    for case in map(require_fine, complete_cases(folder)):
         rng = np.random.default_rng([seed, *case.name.encode()])
         for kind, volume in case.sources.items():
             image = as_image(in_units(np.asarray(volume, np.float32), kind, rng), rng)

@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.regions import Disease
+from training.data.structures import TUMOR_REGIONS
 from training.simulation.case import Case
 
 
 def coarser(case: Case, factor: int) -> Case:
-    """A case in voxels of `factor` mm: of its scans the mean of each block, of its maps the code that most of a block has,
-    the lowest of several. What does not fill a block at the far ends is left off.
+    """A case in voxels of `factor` mm: of its scans the mean of each block, of its maps the commonest code, the lowest of
+    several; a part of a tumor (`TUMOR_REGIONS`) is where it and the parts within it make up more than half. What does not fill
+    a block at the far ends is left off.
     """
     if factor == 1:
         return case
@@ -19,9 +22,9 @@ def coarser(case: Case, factor: int) -> Case:
         case,
         sources={modality: _mean(scan, factor) for modality, scan in case.sources.items()},
         targets={modality: _mean(scan, factor) for modality, scan in case.targets.items()},
-        region=_most(case.region, factor),
-        tissue=_most(case.tissue, factor),
-        disease=_most(case.disease, factor),
+        region=_commonest(case.region, factor),
+        tissue=_commonest(case.tissue, factor),
+        disease=_disease(case.disease, factor),
     )
 
 
@@ -37,9 +40,18 @@ def _mean(scan: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     return means
 
 
-def _most(codes: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+def _commonest(codes: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     blocks = _blocks(codes, factor)
     there = np.unique(blocks)
-    shares = np.stack([(blocks == code).sum((1, 3, 5)) for code in there])
-    most: NDArray[np.uint8] = there[shares.argmax(0)]
-    return most
+    counts = np.stack([(blocks == code).sum((1, 3, 5)) for code in there])
+    commonest: NDArray[np.uint8] = there[counts.argmax(0)]
+    return commonest
+
+
+def _disease(codes: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Nested parts of a tumor by their own shares: a vote among codes would take its border for healthy."""
+    found = _commonest(np.where(np.isin(codes, TUMOR_REGIONS["whole"]), Disease.NONE, codes), factor)
+    blocks = _blocks(codes, factor)
+    for parts in TUMOR_REGIONS.values():  # from the outside in
+        found[np.isin(blocks, parts).mean((1, 3, 5)) > 0.5] = parts[0]
+    return found
