@@ -31,6 +31,7 @@ __all__ = ["Contrast", "Lesion", "LesionCheck", "Limits", "check_lesions"]
 
 NOTICE = "Made by a program. Not for diagnosis."
 MARGIN_MM = 15.0
+"""How far around an outlined lesion is looked at."""
 _WHOLE = 0.3
 """A lesion that takes up more of the head than this has no surroundings that would say anything."""
 _PERHAPS_LOST = (

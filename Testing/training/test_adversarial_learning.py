@@ -15,6 +15,7 @@ from small_runs import rows, small_loop, small_recipe
 from training.loop import train
 
 SLOW = pytest.mark.skipif(not os.environ.get("MODALITY_SLOW"), reason="takes minutes; set MODALITY_SLOW=1")
+SLABS = {"crop": [64, 64], "batch": 4, "workers": 0}
 REDUCED: dict[str, tuple[int, float, dict[str, Any]]] = {
     "pix2pix": (
         700,
@@ -22,10 +23,31 @@ REDUCED: dict[str, tuple[int, float, dict[str, Any]]] = {
         {
             "generator": {"features": 16, "depth": 5},
             "discriminator": {"features": 16, "layers": 2},
-            "slabs": {"crop": [64, 64], "batch": 4, "workers": 0},
+            "slabs": SLABS,
+        },
+    ),
+    "cycle_gan": (
+        700,
+        1e-3,
+        {
+            "resnet": {"features": 12, "blocks": 3},
+            "discriminator": {"features": 12, "layers": 2},
+            "slabs": SLABS,
+        },
+    ),
+    "star_gan": (
+        2400,
+        1e-3,
+        {
+            "generator": {"features": 12, "blocks": 2},
+            "critic": {"features": 12, "layers": 4},
+            "critic_steps": 2,
+            "slabs": SLABS | {"batch": 8},
         },
     ),
 }
+LEAST_GAIN = {"pix2pix": 5.0, "cycle_gan": 0.3, "star_gan": 1.0}
+"""dB above the untrained network and above the source itself. Without pairs that is little: no one tells them the contrast."""
 
 
 @SLOW
@@ -39,5 +61,5 @@ def test_a_reduced_recipe_beats_its_untrained_self_and_the_source_itself(
     train(recipe, settings, tmp_path)
     before, after = rows(tmp_path / "validation.csv")
     told = f"{name}: {before} -> {after}"
-    assert float(after["psnr"]) > float(before["psnr"]) + 1, told
-    assert float(after["psnr"]) > float(after["source_psnr"]) + 1, told
+    assert float(after["psnr"]) > float(before["psnr"]) + LEAST_GAIN[name], told
+    assert float(after["psnr"]) > float(after["source_psnr"]) + LEAST_GAIN[name], told
