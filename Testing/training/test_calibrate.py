@@ -150,16 +150,14 @@ def test_people_who_are_alike_need_no_raised_level() -> None:
     assert raised_quantile(people[:1], 0.9) == quantile(people[0], 0.9)
 
 
-def test_a_volumes_half_width_needs_a_factor_for_each_tissue_that_did_not_see_the_person() -> None:
+def test_a_volumes_half_width_is_the_mean_over_its_tissues() -> None:
     volume = Volume("one", Modality.T1, Modality.CT, {"bone": 2.0, "soft_tissue": 3.0}, 7.0)
     factors = {
-        (Modality.T1, Modality.CT, "bone", "one"): 1.5,
-        (Modality.T1, Modality.CT, "soft_tissue", "one"): 2.0,
-        (Modality.T1, Modality.CT, "soft_tissue", "two"): 100.0,
+        (Modality.T1, Modality.CT, "bone"): 1.5,
+        (Modality.T1, Modality.CT, "soft_tissue"): 2.0,
+        (Modality.T2, Modality.CT, "soft_tissue"): 100.0,
     }
     assert volume.half_width(factors) == 9
-    del factors[Modality.T1, Modality.CT, "bone", "one"]
-    assert volume.half_width(factors) is None
 
 
 def test_one_hard_person_does_not_make_a_few_voxels_decide() -> None:

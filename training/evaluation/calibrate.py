@@ -42,8 +42,6 @@ from training.evaluation.settings import CalibrateSettings
 FILE = "calibration.json"
 Key = tuple[Modality, Modality, str]
 """Source, target, tissue."""
-Factors = Mapping[tuple[Modality, Modality, str, str], float]
-"""By source, target, tissue, and the person whom the factor did not see."""
 
 
 @dataclass
@@ -72,14 +70,10 @@ class Volume:
     error: float
     """Mean absolute error."""
 
-    def half_width(self, factors: Factors) -> float | None:
-        """Mean half-width of the interval, by factors that did not see this person; None where one is missing."""
-        parts = [
-            (sigma, factors.get((self.source, self.target, tissue, self.person)))
-            for tissue, sigma in self.sigma.items()
-        ]
-        known = [sigma * factor for sigma, factor in parts if factor is not None]
-        return sum(known) if known and len(known) == len(parts) else None
+    def half_width(self, factors: Mapping[Key, float]) -> float | None:
+        """Mean half-width of the interval; None where no tissue is large enough."""
+        parts = [sigma * factors[self.source, self.target, tissue] for tissue, sigma in self.sigma.items()]
+        return sum(parts) if parts else None
 
 
 def calibrate(
@@ -192,7 +186,9 @@ def raised_quantile(people: Sequence[Sequence[NDArray[np.float32]]], coverage: f
 
 
 def _result(bundle: Bundle, scores: Scores, names: Sequence[str], settings: CalibrateSettings) -> dict[str, Any]:
-    factors, held_out = [], {}
+    factors: list[dict[str, Any]] = []
+    written: dict[Key, float] = {}
+    held_out = {}
     for (source, target, tissue), people in scores.by_tissue.items():
         count = sum(map(len, people.values()))
         shares = []
@@ -202,12 +198,13 @@ def _result(bundle: Bundle, scores: Scores, names: Sequence[str], settings: Cali
                 limit = raised_quantile(others, settings.coverage)
                 held_out[source, target, tissue, person] = limit
                 shares += [float(np.mean(part <= limit)) for part in parts]
+        written[source, target, tissue] = max(raised_quantile(list(people.values()), settings.coverage), 1e-3)
         factors.append(
             {
                 "source": source.value,
                 "target": target.value,
                 "tissue": tissue,
-                "factor": max(raised_quantile(list(people.values()), settings.coverage), 1e-3),
+                "factor": written[source, target, tissue],
                 "floor": floor(bundle.spec, target),
                 "cases": count,
                 "measured": float(np.mean(shares)) if shares else None,
@@ -222,18 +219,19 @@ def _result(bundle: Bundle, scores: Scores, names: Sequence[str], settings: Cali
         "cases": list(names),
         "calibration": section,
         "regions": _coverage_of_regions(scores, held_out),
-        **_ranks(scores.volumes, held_out),
+        **_ranks(scores.volumes, written),
     }
 
 
-def _ranks(volumes: Sequence[Volume], held_out: Factors) -> dict[str, Any]:
+def _ranks(volumes: Sequence[Volume], factors: Mapping[Key, float]) -> dict[str, Any]:
     """How well the mean half-width of a volume's interval tells its mean error: Spearman's correlation of each target, whose
-    units are its own, and the mean of these.
+    units are its own, and the mean of these. By the factors that are written: those that each leave out another person would
+    rank the people by whom they leave out.
     """
     pairs: dict[Modality, list[tuple[float, float]]] = defaultdict(list)
     rows = []
     for volume in volumes:
-        half_width = volume.half_width(held_out)
+        half_width = volume.half_width(factors)
         if half_width is not None:
             pairs[volume.target].append((half_width, volume.error))
         named = {"person": volume.person, "source": volume.source.value, "target": volume.target.value}
@@ -248,7 +246,9 @@ def _ranks(volumes: Sequence[Volume], held_out: Factors) -> dict[str, Any]:
     }
 
 
-def _coverage_of_regions(scores: Scores, limits: Factors) -> list[dict[str, Any]]:
+def _coverage_of_regions(
+    scores: Scores, limits: dict[tuple[Modality, Modality, str, str], float]
+) -> list[dict[str, Any]]:
     """Coverage in the tissues that are there in truth, by factors that did not see the person."""
     rows = []
     for (source, target), parts in scores.by_region.items():
