@@ -45,8 +45,18 @@ REDUCED: dict[str, tuple[int, float, dict[str, Any]]] = {
             "slabs": SLABS | {"batch": 8},
         },
     ),
+    "content_style": (
+        900,
+        1e-3,
+        {
+            "network": {"features": 8, "blocks": 1, "hidden": 32, "style": 2},
+            "discriminator": {"features": 12, "layers": 2},
+            "style": 0.1,
+            "slabs": SLABS,
+        },
+    ),
 }
-LEAST_GAIN = {"pix2pix": 5.0, "cycle_gan": 0.3, "star_gan": 1.0}
+LEAST_GAIN = {"pix2pix": 5.0, "cycle_gan": 0.3, "star_gan": 1.0, "content_style": 1.0}
 """dB above the untrained network and above the source itself. Without pairs that is little: no one tells them the contrast."""
 
 
