@@ -32,11 +32,13 @@ class Outlines:
 
 
 def outliners(catalog: Catalog, modality: Modality, model: str | None = None) -> list[Bundle]:
-    """The models that outline lesions on one scan of a modality alone, best first; only the one named where one is.
+    """The models that outline lesions on one scan of a modality alone, best first; only the one named where one is, and else
+    none that wants to be named (`segmentation.check_lesions`).
 
     Raises ConversionError where there is no model of that name.
     """
-    candidates = catalog.segmenters(modality) if model is None else [catalog.get(model)]
+    unasked = [bundle for bundle in catalog.segmenters(modality) if _unasked(bundle)] if model is None else []
+    candidates = unasked if model is None else [catalog.get(model)]
     return [
         bundle for bundle in candidates if why_unfit(bundle.spec, [modality], None) is None and _lesion_values(bundle)
     ]
@@ -55,6 +57,10 @@ def outline(
     done = segment({modality: scan}, bundle, device=device, progress=progress, cancel=cancel)
     found = np.isin(sitk.GetArrayViewFromImage(done.image), _lesion_values(bundle))
     return Outlines(on_grid_of(scan, found.astype(np.uint8)), f"{bundle.spec.id} {bundle.spec.version}")
+
+
+def _unasked(bundle: Bundle) -> bool:
+    return bundle.spec.segmentation is not None and bundle.spec.segmentation.check_lesions
 
 
 def _lesion_values(bundle: Bundle) -> list[int]:

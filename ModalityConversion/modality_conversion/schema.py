@@ -625,6 +625,9 @@ class Segmentation(Section):
     by faces, edges and corners."""
     find: Optional[Find] = None
     """null: the network runs everywhere."""
+    check_lesions: bool = True
+    """Whether the lesion check outlines lesions with this model unasked. false: only where it is named, since it misses much or
+    knows one disease alone."""
 
     @model_validator(mode="after")
     def _field_first(self) -> Segmentation:

@@ -95,7 +95,7 @@ def test_a_real_target_on_another_grid_adds_a_check_against_it(
     assert any("resampled onto the real scan's grid" in w for w in content["against_real_target"]["warnings"])
 
 
-def segmenter(tmp_path: Path, category: str) -> None:
+def segmenter(tmp_path: Path, category: str, **declared: bool) -> None:
     """Labels whatever is above 190, on T1 or T2."""
     code = {"scheme": "SCT", "value": category, "meaning": "For a test"}
     label = {"value": 1, "name": "Bright", "terminology": {"category": code, "type": code}}
@@ -104,7 +104,7 @@ def segmenter(tmp_path: Path, category: str) -> None:
         lambda path: graphs.linear(path, channels=((0.0, 0.0), (1.0, -190.0))),
         sources=[{"modality": "T1"}, {"modality": "T2"}],
         targets={},
-        segmentation={"labels": [label]},
+        segmentation={"labels": [label], **declared},
     )
 
 
@@ -124,6 +124,14 @@ def test_an_installed_model_that_outlines_lesions_is_asked_about_each_scan(tmp_p
     assert content["method"] == "outlines"
     assert content["outlined_by"] == ["bright 1.0.0"]
     assert content["counts"] == {"lost": 1, "added": 0, "changed": 0, "unclear": 0, "kept": 1}
+
+
+def test_a_model_that_wants_to_be_named_outlines_lesions_only_then(tmp_path: Path, run: Runner) -> None:
+    segmenter(tmp_path, "49755003", check_lesions=False)
+    pair = bright_pair(tmp_path)
+    assert json.loads(run("lesions", *pair, "--json").out)["method"] == "crude"
+    named = json.loads(run("lesions", *pair, "--json", "--finder", "bright").out)
+    assert named["outlined_by"] == ["bright 1.0.0"]
 
 
 def test_a_model_that_outlines_anatomy_is_not_taken_for_one_of_lesions(tmp_path: Path, run: Runner) -> None:

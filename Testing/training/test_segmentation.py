@@ -494,6 +494,22 @@ def test_every_recipe_becomes_a_bundle_that_passes_the_check_when_run(heads: Pat
     assert metadata["task"].startswith("Segmentation of")
     assert sum(entry.size for entry in bundle.spec.weights) < 6e6
     assert recipe.declaration()["targets"] == {}
+    assert declared.check_lesions == (name == "head")  # what knows tumors alone does not take over the lesion check
+
+
+def test_both_stages_can_be_stored_in_half_precision(heads: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    recipe = small("2.5D", heads)
+    network = recipe.network().eval()
+    sizes = {}
+    for stored in ("float32", "float16"):
+        folder = tmp_path / stored
+        wanted = export_settings(folder).model_copy(update={"stored": stored})
+        write_bundle(Model(recipe, network, ABOUT), wanted, {})
+        assert check(folder, run=True) == []
+        sizes[stored] = [(folder / "models" / name).stat().st_size for name in ("model.onnx", "find.onnx")]
+    assert all(half < 0.75 * full for half, full in zip(sizes["float16"], sizes["float32"], strict=True))
+    assert "changes probabilities by up to" in (tmp_path / "float16" / "docs" / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_engine_segments_with_both_stages_as_pytorch_does(heads: Path, tmp_path: Path) -> None:

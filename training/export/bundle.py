@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 from torch import nn
 
 import modality_conversion.check as engine_check
@@ -133,7 +134,7 @@ def write_bundle(
         if archive is not None:
             _check_torchscript(archive, feeds, output)
         if model.find is not None:
-            difference = max(difference, _write_finder(model.find, draft))
+            difference = max(difference, _write_finder(model.find, draft, settings.stored == "float16"))
         notes: tuple[str, ...] = (_TORCHSCRIPT,) if archive is not None else ()
         if settings.stored == "float16":
             halve_weights(draft / ONNX)
@@ -145,14 +146,22 @@ def write_bundle(
     return Written(settings.folder, warnings, measured, difference)
 
 
-def _write_finder(stage: Stage, draft: Path) -> float:
-    """Write the weights and the golden pair of the stage that finds; gives how far ONNX is from PyTorch."""
+def _write_finder(stage: Stage, draft: Path, half: bool) -> float:
+    """Write the weights, in half precision if wanted, and the golden pair of the stage that finds; gives how far ONNX is from
+    PyTorch before rounding.
+    """
     names = list(dict.fromkeys(entry["name"] for entry in stage.declared["inputs"]))
     inputs = alternatives(stage.graph, stage.example, [None] * 3)
     write_onnx(stage.graph, inputs, names, draft / FIND_ONNX)
+    apart = compare_files(stage.graph, inputs, names, draft / FIND_ONNX, None)
     feeds = as_feeds(stage.example, names)
-    _write_golden(draft / FIND_GOLDEN, feeds, run_onnx(draft / FIND_ONNX, feeds))
-    return compare_files(stage.graph, inputs, names, draft / FIND_ONNX, None)
+    output = run_onnx(draft / FIND_ONNX, feeds)
+    if half:
+        halve_weights(draft / FIND_ONNX)
+        exact, output = output, run_onnx(draft / FIND_ONNX, feeds)
+        _check_rounding(_probable(exact), _probable(output))
+    _write_golden(draft / FIND_GOLDEN, feeds, output)
+    return apart
 
 
 _TORCHSCRIPT = (
@@ -162,17 +171,29 @@ _TORCHSCRIPT = (
 
 def _stored(exact: NDArray[np.float32], output: NDArray[np.float32], declared: Mapping[str, Any]) -> str:
     """What rounding the weights did to the values, for the card. Raises ExportError where it would be seen."""
+    said = "The weights are stored in half precision and used in full. On the golden pair this changes "
+    if not declared["targets"]:
+        return f"{said}probabilities by up to {_check_rounding(_probable(exact), _probable(output)):.1g}."
     means = slice(0, exact.shape[1] // (2 if says_how_sure(declared) else 1))
-    worst = float(np.abs(output - exact)[:, means].max())
+    worst = _check_rounding(exact[:, means], output[:, means])
+    return f"{said}values by up to {worst:.1g}, where the brain is about 1."
+
+
+def _probable(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities of structures, each for itself."""
+    probabilities: NDArray[np.float32] = special.expit(logits)
+    return probabilities
+
+
+def _check_rounding(exact: NDArray[np.float32], output: NDArray[np.float32]) -> float:
+    """The largest change. Raises ExportError where it would be seen."""
+    worst = float(np.abs(output - exact).max())
     if not worst < ROUNDING:
         raise ExportError(
-            f"Half precision changes values by {worst:.2g}, where the brain is about 1; allowed are {ROUNDING:g}. "
+            f"Half precision changes values by {worst:.2g}, where 1 is the brain or a certainty; allowed are {ROUNDING:g}. "
             "Set `export.stored: float32`."
         )
-    return (
-        "The weights are stored in half precision and used in full. On the golden pair this changes values by up to "
-        f"{worst:.1g}, where the brain is about 1."
-    )
+    return worst
 
 
 def finish_bundle(

@@ -208,6 +208,7 @@ class Tumor(SegmentationRecipe[AnyTumor]):
             "labels": labels(TUMOR_LABELS),
             "activation": "sigmoid",
             "postprocess": [dict(step) for step in _POSTPROCESS],
+            "check_lesions": False,  # it knows tumors alone
         }
         return segmenting(sources, joint_inputs(name, sources), sampler, geometry, segmentation, fusion)
 
