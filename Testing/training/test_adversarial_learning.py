@@ -36,7 +36,7 @@ REDUCED: dict[str, tuple[int, float, dict[str, Any]]] = {
         },
     ),
     "star_gan": (
-        2400,
+        1800,
         1e-3,
         {
             "generator": {"features": 12, "blocks": 2},
