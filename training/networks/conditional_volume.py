@@ -11,18 +11,18 @@ from training.config import Settings
 from training.networks.parts import Guided
 
 
-class ConditionalVolumeNetSettings(Settings):
+class CodedUnetSettings(Settings):
     """Size of the network, and of what it sees."""
 
     features: tuple[int, ...] = Field((32, 64, 128, 256, 320), min_length=2)
-    """Feature maps at the full resolution, at 1/2, at 1/4 ..."""
+    """Feature maps at each depth, each half the resolution of the one above."""
     groups: int = Field(8, gt=0)
     """Groups of feature maps that are normalised together (Wu, ECCV 2018); `features` must be multiples."""
     size: tuple[int, int, int] = (96, 128, 128)
-    """Size of a patch in voxels of 1 mm, (z, y, x)."""
+    """Size of a patch in voxels, (z, y, x)."""
 
     @model_validator(mode="after")
-    def _fits(self) -> "ConditionalVolumeNetSettings":
+    def _fits(self) -> "CodedUnetSettings":
         if any(count % self.groups for count in self.features):
             raise ValueError(f"`features` must be multiples of `groups` ({self.groups})")
         if any(side % self.multiple for side in self.size):
@@ -33,6 +33,10 @@ class ConditionalVolumeNetSettings(Settings):
     def multiple(self) -> int:
         """The sides of a patch must be multiples of this."""
         return 2 ** (len(self.features) - 1)
+
+
+class ConditionalVolumeNetSettings(CodedUnetSettings):
+    """`features` begin at the full resolution; voxels are of 1 mm."""
 
 
 class VolumeBlock(nn.Module):

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from training.config import Settings
 from training.networks.conditional import Trunk, TrunkSettings
-from training.networks.conditional_volume import CodedUnet
+from training.networks.conditional_volume import CodedUnet, CodedUnetSettings
 from training.networks.parts import InFullPrecision
 from training.networks.volume import VolumeNetSettings
 
@@ -177,30 +177,20 @@ class VolumeOutline(nn.Module):
         return logits + without_agent(given, self.agent, self.place)[:, :, None, None, None]
 
 
-class BlocksNetSettings(Settings):
-    """Size of the 3D network that outlines on two cores."""
+class BlocksNetSettings(CodedUnetSettings):
+    """Size of the 3D network that outlines on two cores; `features` begin at half the resolution."""
 
     kind: Literal["blocks"] = "blocks"
     """Blocks of two voxels a side are what its first layer looks at and its last one answers for."""
     features: tuple[int, ...] = Field((32, 64, 96, 128), min_length=2)
-    """Feature maps at 1/2, 1/4, 1/8 ... of the resolution."""
-    groups: int = Field(8, gt=0)
-    """Groups of feature maps that are normalised together; `features` must be multiples."""
+    """See `CodedUnetSettings`."""
     size: tuple[int, int, int] = (64, 96, 96)
-    """Voxels that it sees at once, (z, y, x)."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> "BlocksNetSettings":
-        if any(count % self.groups for count in self.features):
-            raise ValueError(f"`features` must be multiples of `groups` ({self.groups})")
-        if any(side % self.multiple for side in self.size):
-            raise ValueError(f"the sides of `size` must be multiples of {self.multiple}")
-        return self
+    """See `CodedUnetSettings`."""
 
     @property
     def multiple(self) -> int:
-        """The sides of a patch must be multiples of this."""
-        return int(2 ** len(self.features))
+        """See `CodedUnetSettings`."""
+        return 2 * super().multiple
 
 
 class BlocksOutline(CodedUnet):
