@@ -68,7 +68,8 @@ def check(backend: Any, sampler: Sampler, batch: int, constants: Mapping[str, np
         found = loop.finish()
         assert found.dtype == np.float32
         assert found.shape == expected.shape
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+        # Sums of float32: another batch may take another kernel, which rounds otherwise in the last bits.
+        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=2e-6)
 
 
 # --- ONNX Runtime -----------------------------------------------------------------------------------------------------
