@@ -108,9 +108,9 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_the_same_command_goes_on(he
     assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["step"] > 0
 
 
-# A game of adversaries makes much of the last digit: its first steps alone are compared.
+# The first steps alone are compared: later ones make much of the last digit, a game of adversaries above all.
 @pytest.mark.parametrize(
-    ("recipe", "steps", "options"), [("conditional", 8, {"loss": {"anatomy": 0.1}}), ("cycle_gan", 3, {"pool": 2})]
+    ("recipe", "steps", "options"), [("conditional", 4, {"loss": {"anatomy": 0.1}}), ("cycle_gan", 3, {"pool": 2})]
 )
 def test_two_processes_learn_what_one_learns_from_the_same_whole_batch(
     heads: Path, tmp_path: Path, recipe: str, steps: int, options: dict[str, object]
