@@ -72,6 +72,8 @@ class Trust:
     seen: str
     """What the scans look like."""
     interval: str
+    tissues: str
+    """The interval in each kind of tissue, a line each; empty where there is none."""
     way_back: str
     """Empty where it was not asked for."""
     lesions: str
@@ -110,6 +112,7 @@ def judge(report: Mapping[str, Any], check: Mapping[str, Any] | None = None) -> 
         tuple(reason.sentence for reason in reasons if reason.sentence) + _not_looked_at(report),
         _seen(report),
         _interval(report),
+        _tissues(report),
         _part(report, "consistency").get("verdict", ""),
         _lesions(lesions),
         tuple(sorted(_rows(lesions), key=lambda row: _order(row.verdict))),  # of both checks, what needs a look first
@@ -207,6 +210,18 @@ def _interval(report: Mapping[str, Any]) -> str:
             tissues=", ".join(assumed)
         )
     return text
+
+
+def _tissues(report: Mapping[str, Any]) -> str:
+    found = _part(report, "interval")
+    unit = "" if found.get("units", "arbitrary") == "arbitrary" else f" {found['units']}"
+    lines = []
+    for tissue in found.get("tissues", []):
+        width = float(f"{tissue['half_width']:.2g}")  # two digits that count
+        lines.append(
+            _("\N{PLUS-MINUS SIGN}{width:g}{unit} in {tissue}").format(width=width, unit=unit, tissue=tissue["name"])
+        )
+    return "\n".join(lines)
 
 
 def _lesions(check: Mapping[str, Any] | None) -> str:

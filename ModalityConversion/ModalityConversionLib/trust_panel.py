@@ -119,6 +119,7 @@ class TrustPanel:
                 if label is not None:
                     label.visible = bool(text)
             getattr(ui, f"{name}Label").text = text
+        ui.intervalLabel.toolTip = known.tissues
         self._fill_table(known.rows, where)
 
     def _fill_table(self, rows: tuple[LesionRow, ...], where: tuple[str, ...]) -> None:

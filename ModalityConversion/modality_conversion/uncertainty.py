@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from .schema import Calibration, ConversionSpec, IntervalFactor
 
 
+_FEW = 3
+"""As many kinds of tissue as a line can name."""
+
+
 @dataclass(frozen=True)
 class TissueInterval:
     """The interval in one kind of tissue, half-widths in target units."""
@@ -56,7 +60,7 @@ class Interval:
     data: str
     """On what it was calibrated."""
     verdict: str
-    """One line."""
+    """One line; of more than three tissues it names the narrowest and the widest."""
 
     def as_dict(self) -> dict[str, Any]:
         """For the report, without the map."""
@@ -139,7 +143,10 @@ def _factor(
 def _verdict(rows: Sequence[TissueInterval], coverage: float, units: str, window: float) -> str:
     if not rows:
         return "No head or body was found in the synthetic scan, so no interval is given."
-    said = ", ".join(f"\N{PLUS-MINUS SIGN}{_rounded(row.half_width)}{_unit(units)} in {row.name}" for row in rows)
+    # Of many kinds the ends alone, or nobody reads the line; each is a row of `tissues`.
+    ordered = sorted(rows, key=lambda row: row.half_width)
+    named, between = (rows, ", ") if len(rows) <= _FEW else ((ordered[0], ordered[-1]), " to ")
+    said = between.join(f"\N{PLUS-MINUS SIGN}{_rounded(row.half_width)}{_unit(units)} in {row.name}" for row in named)
     scale = f" (the display window is {window:g} wide)" if units == "arbitrary" else ""
     return f"{coverage * 100:g} % interval: {said}{scale}."
 

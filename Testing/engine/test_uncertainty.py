@@ -71,6 +71,24 @@ def test_each_tissue_has_its_own_factor_and_nothing_is_said_of_the_air_around() 
     assert told["bone"]["volume_ml"] == pytest.approx(np.count_nonzero(hu == 900) * 2.5**3 / 1000)
 
 
+def test_of_many_kinds_of_tissue_the_line_names_the_narrowest_and_the_widest() -> None:
+    image = HeadScan(noise=0).scan()
+    names = tissue_names(Modality.T2)
+    factors = [
+        {"target": "T2", "tissue": name, "factor": number, "floor": 1, "cases": 3}
+        for number, name in enumerate(names, start=1)
+    ]
+    result = interval(image, constant(image, 10), spec(*factors), [Modality.T1], Modality.T2)
+    assert result is not None
+    assert len(result.tissues) > 3
+    first, last = result.tissues[0], result.tissues[-1]
+    assert result.verdict.startswith(
+        f"90 % interval: \N{PLUS-MINUS SIGN}{first.half_width:g} in {first.name} to "
+        f"\N{PLUS-MINUS SIGN}{last.half_width:g} in {last.name}"
+    )
+    assert first.half_width < last.half_width
+
+
 def test_intervals_cover_what_they_promise_where_the_error_is_as_calibrated() -> None:
     image = ct_head()
     rng = np.random.default_rng(0)

@@ -138,6 +138,12 @@ def test_of_a_calibrated_model_the_interval_is_told_and_lies_over_the_result(pan
     assert panel.run.state is State.done, panel.run.message
     assert panel.trust.ui.intervalLabel.text.startswith("90 % interval: \N{PLUS-MINUS SIGN}")
     assert "Calibrated on: four heads" in panel.trust.ui.intervalLabel.text
+    known = panel.run.outcome.volume
+    tissues = marks.report_of(known)["interval"]["tissues"]
+    assert [line.split(" in ", 1)[1] for line in panel.trust.ui.intervalLabel.toolTip.splitlines()] == [
+        tissue["name"] for tissue in tissues
+    ]
+    assert len(tissues) > 1
     spread, width = (slicer.util.arrayFromVolume(node) for node in (made.uncertainty, made.interval))
     inside = width > 0
     assert inside.any()
