@@ -213,15 +213,9 @@ def _interval(report: Mapping[str, Any]) -> str:
 
 
 def _tissues(report: Mapping[str, Any]) -> str:
-    found = _part(report, "interval")
-    unit = "" if found.get("units", "arbitrary") == "arbitrary" else f" {found['units']}"
-    lines = []
-    for tissue in found.get("tissues", []):
-        width = float(f"{tissue['half_width']:.2g}")  # two digits that count
-        lines.append(
-            _("\N{PLUS-MINUS SIGN}{width:g}{unit} in {tissue}").format(width=width, unit=unit, tissue=tissue["name"])
-        )
-    return "\n".join(lines)
+    return "\n".join(
+        tissue["in_words"] for tissue in _part(report, "interval").get("tissues", []) if "in_words" in tissue
+    )
 
 
 def _lesions(check: Mapping[str, Any] | None) -> str:

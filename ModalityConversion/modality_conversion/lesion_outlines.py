@@ -37,8 +37,10 @@ def outliners(catalog: Catalog, modality: Modality, model: str | None = None) ->
 
     Raises ConversionError where there is no model of that name.
     """
-    unasked = [bundle for bundle in catalog.segmenters(modality) if _unasked(bundle)] if model is None else []
-    candidates = unasked if model is None else [catalog.get(model)]
+    if model is None:
+        candidates = [bundle for bundle in catalog.segmenters(modality) if _unasked(bundle)]
+    else:
+        candidates = [catalog.get(model)]
     return [
         bundle for bundle in candidates if why_unfit(bundle.spec, [modality], None) is None and _lesion_values(bundle)
     ]

@@ -44,6 +44,8 @@ class TissueInterval:
     """Coverage on held-out cases, as the model states it."""
     assumed: bool
     """The model has no factor for this tissue; the widest of its others was taken."""
+    in_words: str
+    """`±310 HU in bone`."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,15 @@ def interval(
         widths[where] = here
         median, far = (float(value) for value in np.percentile(here, (50, 95)))
         measured = None if entry is None else entry.measured
-        rows.append(TissueInterval(name, IN_WORDS[name], count * voxel_ml, median, far, measured, entry is None))
+        said = f"\N{PLUS-MINUS SIGN}{_rounded(median)}{_unit(units)} in {IN_WORDS[name]}"
+        rows.append(TissueInterval(name, IN_WORDS[name], count * voxel_ml, median, far, measured, entry is None, said))
     return Interval(
         on_grid_of(synthetic, widths),
         spec.calibration.coverage,
         units,
         tuple(rows),
         spec.calibration.data,
-        _verdict(rows, spec.calibration.coverage, units, spec.targets[target].window),
+        _verdict(rows, spec.calibration.coverage, spec.targets[target].window if units == "arbitrary" else None),
     )
 
 
@@ -140,15 +143,15 @@ def _factor(
     return max(own or [entry for entry in fitting if entry.source is None], key=lambda e: e.factor, default=None)
 
 
-def _verdict(rows: Sequence[TissueInterval], coverage: float, units: str, window: float) -> str:
+def _verdict(rows: Sequence[TissueInterval], coverage: float, window: float | None) -> str:
+    """`window`: what says how large a number is where it has no unit."""
     if not rows:
         return "No head or body was found in the synthetic scan, so no interval is given."
     # Of many kinds the ends alone, or nobody reads the line; each is a row of `tissues`.
     ordered = sorted(rows, key=lambda row: row.half_width)
     named, between = (rows, ", ") if len(rows) <= _FEW else ((ordered[0], ordered[-1]), " to ")
-    said = between.join(f"\N{PLUS-MINUS SIGN}{_rounded(row.half_width)}{_unit(units)} in {row.name}" for row in named)
-    scale = f" (the display window is {window:g} wide)" if units == "arbitrary" else ""
-    return f"{coverage * 100:g} % interval: {said}{scale}."
+    scale = "" if window is None else f" (the display window is {window:g} wide)"
+    return f"{coverage * 100:g} % interval: {between.join(row.in_words for row in named)}{scale}."
 
 
 def _unit(units: str) -> str:

@@ -68,6 +68,7 @@ def test_each_tissue_has_its_own_factor_and_nothing_is_said_of_the_air_around() 
         "\N{PLUS-MINUS SIGN}100 HU in bone."
     )
     told = {row["tissue"]: row for row in result.as_dict()["tissues"]}
+    assert told["bone"]["in_words"] == "\N{PLUS-MINUS SIGN}100 HU in bone"
     assert told["bone"]["volume_ml"] == pytest.approx(np.count_nonzero(hu == 900) * 2.5**3 / 1000)
 
 
